@@ -1,0 +1,1 @@
+"""Low-latency crypto trading engine: venues, books, signals, matching, warehouse."""

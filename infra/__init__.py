@@ -1,0 +1,1 @@
+"""Provisioning, tuning and artefacts of a site, as code. Never imports the app."""
