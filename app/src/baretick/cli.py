@@ -17,9 +17,7 @@ app = typer.Typer(
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option(
-        "--config", "-c", envvar="BARETICK_CONFIG", help="YAML file; BARETICK_* variables override it."
-    ),
+    typer.Option("--config", "-c", envvar="BARETICK_CONFIG", help="YAML file; BARETICK_* variables override it."),
 ]
 
 
@@ -64,9 +62,7 @@ def warehouse_server(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(
     config: ConfigOption = None,
-    status: Annotated[
-        bool, typer.Option("--status", help="Only list what is applied and what is pending.")
-    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Only list what is applied and what is pending.")] = False,
 ) -> None:
     """Apply the pending warehouse migrations; refuse if an applied one was changed."""
     _call("baretick.warehouse.migrate", "main", _load(config), status=status)

@@ -54,9 +54,7 @@ class HttpConfig(Section):
 class StrategyConfig(Section):
     """Microprice against its moving average: cross the spread when they part by more than `threshold_bps`."""
 
-    symbols: list[str] = Field(
-        default_factory=list, description="venue:symbol pairs to trade; empty trades all"
-    )
+    symbols: list[str] = Field(default_factory=list, description="venue:symbol pairs to trade; empty trades all")
     ema_half_life_s: float = Field(default=1.0, gt=0)
     threshold_bps: float = Field(default=0.5, gt=0)
     order_notional: float = Field(default=1000.0, gt=0)
@@ -90,9 +88,7 @@ class WarehouseServerConfig(Section):
 
 
 class AppConfig(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="BARETICK_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="BARETICK_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     cpu_affinity: list[int] = Field(default_factory=list)

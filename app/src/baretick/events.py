@@ -41,7 +41,7 @@ def to_scaled(text: str, decimals: int) -> int:
             raise ScaleError(f"{text!r} has more than {decimals} decimals")
         frac = frac[:decimals]
     try:
-        value = int(whole + frac) * 10 ** (decimals - len(frac))
+        value: int = int(whole + frac) * 10 ** (decimals - len(frac))
     except ValueError:
         raise ScaleError(f"{text!r} is not a plain decimal number") from None
     if abs(value) >= 2**63:
@@ -160,7 +160,7 @@ TOPIC_OF: dict[type, str] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Event)
+_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
 def encode(event: Event) -> bytes:
