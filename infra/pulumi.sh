@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The Pulumi CLI of the artefact store, with this clone's state, plugins and passphrase. Linked as .venv/bin/pulumi.
+set -euo pipefail
+root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+cd_before=$PWD
+cd "$root"
+store() { "$root/.venv/bin/python" -m infra.mirror path "$1"; }
+cli=$(store pulumi) language=$(store pulumi-language-python) plugin=$(store pulumi-resource-hcloud)
+cd "$cd_before"
+
+export PULUMI_HOME="${PULUMI_HOME:-$root/.baretick/pulumi-home}"
+export PULUMI_SKIP_UPDATE_CHECK=1
+if [ -z "${PULUMI_BACKEND_URL:-}" ]; then
+    mkdir -p "$root/.baretick/pulumi"
+    export PULUMI_BACKEND_URL="file://$root/.baretick/pulumi"
+fi
+if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ] && [ -z "${PULUMI_CONFIG_PASSPHRASE_FILE:-}" ]; then
+    passphrase="$root/.baretick/passphrase"
+    [ -s "$passphrase" ] || (umask 077; head -c 24 /dev/urandom | base64 > "$passphrase")
+    export PULUMI_CONFIG_PASSPHRASE_FILE="$passphrase"
+fi
+version=$("$root/.venv/bin/python" -c 'from importlib.metadata import version; print(version("pulumi-hcloud"))')
+plugins="$PULUMI_HOME/plugins/resource-hcloud-v$version"
+if [ ! -e "$plugins/pulumi-resource-hcloud" ]; then
+    mkdir -p "$plugins"
+    ln -sfn "$plugin/pulumi-resource-hcloud" "$plugins/pulumi-resource-hcloud"
+fi
+export PATH="$root/.venv/bin:$language:$cli:$PATH"
+exec "$cli/pulumi" "$@"
