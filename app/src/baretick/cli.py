@@ -1,6 +1,7 @@
 """The `baretick` command: one verb a process of the site, and the verbs that a person runs by hand."""
 
 import importlib
+import importlib.metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,12 @@ def _call(module: str, function: str, *args: Any, **kwargs: Any) -> None:
     """Import late: `baretick --help` must not pay for numba, chdb or librdkafka."""
     code = getattr(importlib.import_module(module), function)(*args, **kwargs)
     raise typer.Exit(code or 0)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(importlib.metadata.version("baretick"))
 
 
 @app.command()
