@@ -84,7 +84,16 @@ class WarehouseServerConfig(Section):
     host: str = "127.0.0.1"
     port: int = 8123
     path: Path = Path("/var/lib/clickhouse")
-    users: dict[str, SecretStr] = Field(default_factory=lambda: {"default": SecretStr("")})
+    users: dict[str, SecretStr] = Field(
+        default_factory=dict, description="name: password; none means nobody may log in"
+    )
+
+
+class IngestConfig(Section):
+    """Kafka to ClickHouse: a partition's batch closes at `batch_bytes`, or `linger_s` after its first record."""
+
+    batch_bytes: int = Field(default=4 << 20, ge=1024)
+    linger_s: float = Field(default=0.5, gt=0)
 
 
 class AppConfig(BaseSettings):
@@ -101,6 +110,7 @@ class AppConfig(BaseSettings):
     risk: RiskConfig = RiskConfig()
     standin: StandinConfig = StandinConfig()
     warehouse_server: WarehouseServerConfig = WarehouseServerConfig()
+    ingest: IngestConfig = IngestConfig()
 
     @classmethod
     def settings_customise_sources(

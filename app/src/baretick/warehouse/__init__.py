@@ -1,0 +1,1 @@
+"""The warehouse: ClickHouse schema, the way from Kafka into it, and the embedded server."""
