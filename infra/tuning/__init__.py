@@ -1,0 +1,1 @@
+"""Host tuning with pyinfra: topology -> plan -> apply -> audit."""
