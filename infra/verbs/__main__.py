@@ -88,12 +88,13 @@ def run(argv: list[str]) -> int:
 
 
 def main() -> int:
+    from infra.problems import InvalidSite
     from infra.verbs.site import SiteError
     from infra.verbs.steps import StepFailed
 
     try:
         return run(sys.argv[1:])
-    except (SiteError, StepFailed) as e:
+    except (InvalidSite, SiteError, StepFailed) as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import dataclass
 
 from infra.paths import repo_root
-from infra.site import Site as SiteSpec
 from infra.site import load_stack
 from infra.verbs.site import pulumi
 from infra.verbs.steps import StepFailed
@@ -23,20 +22,15 @@ class EmulatorSettings:
         return (self.port - 8901) * 1000
 
 
-def _spec(stack: str) -> SiteSpec:
-    return load_stack(stack)
-
-
 def emulator_settings(stack: str) -> EmulatorSettings | None:
     """The emulator of an emulated stack, None for a real one."""
-    spec = _spec(stack)
-    return EmulatorSettings(spec.emulator.port) if spec.environment == "emulated" else None
+    spec = load_stack(stack)
+    return EmulatorSettings(spec.emulator.port) if spec.emulated else None
 
 
 def validate(stack: str) -> str:
-    spec = _spec(stack)
-    hosts = sum(len(p.hosts) for p in spec.pools.values())
-    return f"{spec.name}: {hosts} hosts in {len(spec.pools)} pools ({spec.environment})"
+    spec = load_stack(stack)
+    return f"{spec.name}: {len(spec.hosts)} hosts in {len(spec.pools)} pools ({spec.environment})"
 
 
 def recover(stack: str) -> str:
