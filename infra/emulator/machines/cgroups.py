@@ -1,0 +1,74 @@
+"""The v2 cgroup that holds an instance's machines: found where this system mounts it, emptied and removed after."""
+
+import contextlib
+import time
+from pathlib import Path
+
+from infra.emulator.errors import EmulatorError
+
+
+def root() -> Path:
+    """Where cgroup v2 is: the whole hierarchy on a modern system, a side mount on a hybrid one."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(where)
+    raise EmulatorError(
+        "no cgroup v2 hierarchy is mounted, and machines need one: mount -t cgroup2 none /sys/fs/cgroup/unified"
+    )
+
+
+def instance(name: str) -> Path:
+    return root() / f"bt-{name}"
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    # On a pure v2 system the controllers are handed down, so that limits of units inside hold. On a hybrid one
+    # there are none to hand down.
+    for parent in (folder.parent, folder):
+        for controller in (parent / "cgroup.controllers").read_text().split():
+            with contextlib.suppress(OSError):
+                (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+    return folder
+
+
+def populated(folder: Path) -> bool:
+    try:
+        return "populated 1" in (folder / "cgroup.events").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def kill(folder: Path, seconds: float = 10) -> None:
+    """End every process in the group and below, and wait until they are gone."""
+    if not folder.exists():
+        return
+    (folder / "cgroup.kill").write_text("1")
+    deadline = time.monotonic() + seconds
+    while populated(folder):
+        if time.monotonic() >= deadline:
+            raise EmulatorError(f"processes in {folder} outlived SIGKILL for {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def remove(folder: Path) -> None:
+    """Remove a group without processes, and all below it."""
+    if not folder.exists():
+        return
+    for below in sorted((p for p in folder.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
+        _rmdir(below)
+    _rmdir(folder)
+
+
+def _rmdir(folder: Path) -> None:
+    # A group stays busy for a moment after its last process has gone.
+    for _ in range(100):
+        try:
+            folder.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise EmulatorError(f"cgroup {folder} cannot be removed: something still runs in it")

@@ -1,0 +1,1 @@
+"""One module a resource family; each hands its routes to the application."""
