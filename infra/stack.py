@@ -1,0 +1,37 @@
+"""The edge between Pulumi and the site: its settings read and checked before any resource is declared."""
+
+import pulumi
+
+from infra.credentials import TOKEN_KEY, Credentials, credentials
+from infra.paths import state_dir
+from infra.problems import InvalidSite
+from infra.site import Site, parse
+
+
+def configured(stack: str) -> tuple[Site, Credentials]:
+    """The site of this stack and its API; ends the program with every problem said where something is wrong."""
+    config = pulumi.Config("baretick")
+    raw = config.get_object("site")
+    found, problems = credentials(raw, _get, is_secret=pulumi.runtime.is_config_secret(TOKEN_KEY))
+    try:
+        return parse(raw, f"Pulumi.{stack}.yaml", tuple(problems)), found
+    except InvalidSite as e:
+        raise pulumi.RunError(str(e)) from None
+
+
+def _get(key: str) -> str | None:
+    namespace, _, name = key.partition(":")
+    return pulumi.Config(namespace).get(name)
+
+
+def prepare_ground(site: Site, stack: str) -> None:
+    """An emulated site needs its emulator before the first call of its API."""
+    if not site.emulated:
+        return
+    from infra.emulator.control import ensure_running
+    from infra.emulator.errors import EmulatorError
+
+    try:
+        ensure_running(stack, site.emulator.port, state_dir(stack) / "emulator")
+    except EmulatorError as e:
+        raise pulumi.RunError(str(e)) from None
