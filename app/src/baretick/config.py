@@ -59,6 +59,9 @@ class StrategyConfig(Section):
     threshold_bps: float = Field(default=0.5, gt=0)
     order_notional: float = Field(default=1000.0, gt=0)
     cooldown_s: float = Field(default=0.5, ge=0)
+    time_in_force: Literal["ioc", "gtc"] = Field(
+        default="ioc", description="ioc crosses the spread; gtc joins the near touch and waits"
+    )
 
 
 class RiskConfig(Section):

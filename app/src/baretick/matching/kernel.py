@@ -43,14 +43,15 @@ EVENTS_FULL: Final = -9
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _free(v, x):  # type: ignore[no-untyped-def]
+def free(v, x):  # type: ignore[no-untyped-def]
+    """Give the slot back; the order must be out of its queue and out of the table."""
     v.orders32[x, 0] = v.head[H_FREE_HEAD]
     v.head[H_FREE_HEAD] = x
     v.head[H_LIVE] -= 1
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _unlink(v, x):  # type: ignore[no-untyped-def]
+def unlink(v, x):  # type: ignore[no-untyped-def]
     """Take order x out of its level's queue; find the next best if the level is empty now."""
     nxt, prev = np.int64(v.orders32[x, 0]), np.int64(v.orders32[x, 1])
     level = np.int64(v.orders32[x, 2])
@@ -112,7 +113,7 @@ def _match(v, sym, side, account, order_id, price, qty):  # type: ignore[no-unty
             if take == maker_qty:
                 nxt = np.int64(v.orders32[x, 0])
                 remove(v, find(v, maker_id))
-                _free(v, x)
+                free(v, x)
                 x = nxt
             else:
                 v.orders[x, 3] = maker_qty - take
@@ -244,9 +245,9 @@ def _amend(v, command, order_id, price, qty):  # type: ignore[no-untyped-def]
             return BAD_PRICE
         if not _room(v, sym, side, account, price, qty):
             return EVENTS_FULL
-    _unlink(v, x)
+    unlink(v, x)
     remove(v, entry)
-    _free(v, x)
+    free(v, x)
     if command != REPLACE:
         return 0
     qty = _trade(v, sym, side, account, order_id, price, qty)

@@ -1,0 +1,244 @@
+"""The paper venue: our orders trade against the market's L2 book in a real price-time matching book.
+
+The market's levels rest as orders of one account, ours as orders of another. An order of ours that crosses takes
+what rests, price by price; one that rests waits its turn and fills as maker when the market comes through it.
+What we took stays taken until the feed changes that level: the same quantity cannot be bought twice.
+
+Prices live on a grid of ticks inside a window around the market. The tick is the greatest common divisor of all
+prices of a snapshot; a price off the grid refines it, a market that nears the window's edge moves it, and both
+rebuild the market's side from the venue's whole book. Levels outside the window are counted, and an order priced
+there is refused: nothing is ever filled at a price that the window cannot hold.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from baretick.events import BUY, SELL, SNAPSHOT, BookEvent, Event, Level
+from baretick.execution import ladder
+from baretick.execution.orders import Key, OurOrder, TimeInForce
+from baretick.execution.positions import Position
+from baretick.matching import REASONS, TICKS, TRADE, MatchingBook
+
+log = logging.getLogger(__name__)
+
+EDGE: Final = TICKS // 8
+CENTRE: Final = TICKS // 2
+
+
+class BookView(Protocol):
+    """What the paper venue reads of a venue's L2 book."""
+
+    @property
+    def valid(self) -> bool: ...
+
+    @property
+    def best_bid(self) -> Level | None: ...
+
+    @property
+    def best_ask(self) -> Level | None: ...
+
+    def qty_at(self, side: int, price: int) -> int:
+        """Quantity at a price, 0 if there is no level."""
+
+    def levels(self, side: int) -> Iterable[Level]:
+        """All levels of a side as (price, quantity)."""
+
+
+class _Market:
+    """One symbol's place in the paper venue."""
+
+    __slots__ = ("high", "index", "key", "live", "low", "rebuilds", "tick")
+
+    def __init__(self, index: int, key: Key) -> None:
+        self.index = index
+        self.key = key
+        self.live = False
+        self.tick = 0
+        self.low = self.high = 0
+        self.rebuilds = 0
+
+
+class PaperVenue:
+    """All symbols of all venues that we may trade. Feed it book events, send it orders; it returns events."""
+
+    def __init__(self, keys: list[Key], orders: int = 1 << 18, first_id: int | None = None) -> None:
+        # One account could fill every resting order of the other at once: the event buffer holds that.
+        self.book = MatchingBook(max(1, len(keys)), orders=orders, events=orders + 1)
+        self.open: dict[int, OurOrder] = {}
+        self.positions: dict[Key, Position] = {key: Position() for key in keys}
+        self._ladder = ladder.allocate(max(1, len(keys)))
+        self._markets = {key: _Market(i, key) for i, key in enumerate(keys)}
+        self._buffer: np.ndarray[Any, np.dtype[np.int64]] = np.zeros((1 << 12, 2), np.int64)
+        # Ids go on rising over restarts within a session: milliseconds of the epoch above a counter.
+        self._next_id = (time.time_ns() // 1_000_000) << 20 if first_id is None else first_id
+
+    def live(self, key: Key) -> bool:
+        """True while the market's side is known and orders can trade."""
+        market = self._markets.get(key)
+        return market is not None and market.live
+
+    def on_book(self, event: BookEvent, view: BookView) -> list[Event]:
+        """Follow the venue's book, which `view` shows after the event; returns what that did to our orders."""
+        market = self._markets.get((event.venue, event.symbol))
+        if market is None:
+            return []
+        if not view.valid:
+            market.live = False
+            return []
+        if event.kind == SNAPSHOT or not market.live:
+            return self._rebuild(market, view)
+        bids, asks = len(event.bids), len(event.asks)
+        rows = [(p, view.qty_at(BUY, p)) for p, _ in event.bids]
+        rows += [(p, view.qty_at(SELL, p)) for p, _ in event.asks]
+        if rows and not self._apply(market, rows, bids, asks):
+            return self._rebuild(market, view)
+        bid = self.book.best_bid(market.index)
+        if not market.low <= bid < market.high and not market.low <= self.book.best_ask(market.index) < market.high:
+            return self._rebuild(market, view)
+        return self._collect()
+
+    def suspend(self, key: Key) -> None:
+        """The market's book has a hole: our orders rest on, nothing trades until the next snapshot."""
+        market = self._markets.get(key)
+        if market is not None:
+            market.live = False
+
+    def send(
+        self, session: str, key: Key, side: int, price: int, qty: int, tif: TimeInForce, tick_recv_ts: int
+    ) -> list[Event]:
+        """A new order of ours; returns its events and fills, the acceptance or rejection first."""
+        order = OurOrder(self.next_id(), session, key, side, price, qty, qty, tick_recv_ts)
+        market = self._markets.get(key)
+        if market is None or not market.live:
+            return [order.event("rejected", "book_invalid" if market else "unknown_symbol")]
+        if price % market.tick:
+            return [order.event("rejected", "off_tick")]
+        tick = self._to_tick(market, price)
+        if not 0 <= tick < TICKS:
+            return [order.event("rejected", "price_outside_window")]
+        place = self.book.ioc if tif == "ioc" else self.book.limit
+        left = place(market.index, side - 1, order.order_id, tick, qty, ladder.OUR_ACCOUNT)
+        if left < 0:
+            return [order.event("rejected", REASONS[left])]
+        events: list[Event] = [order.event("accepted")]
+        self.open[order.order_id] = order
+        events += self._collect()
+        if order.remaining and tif == "ioc":
+            del self.open[order.order_id]
+            events.append(order.event("cancelled", "ioc_unfilled" if order.remaining == qty else "ioc_partial"))
+        return events
+
+    def cancel(self, order_id: int, reason: str = "requested") -> list[Event]:
+        """Take one of our resting orders back; nothing happens if it does not rest any more."""
+        order = self.open.pop(order_id, None)
+        if order is None:
+            return []
+        self.book.cancel(order_id)
+        return [order.event("cancelled", reason)]
+
+    def working(self, key: Key, side: int) -> int:
+        """Open quantity of our resting orders on one side."""
+        return sum(o.remaining for o in self.open.values() if o.key == key and o.side == side)
+
+    def counters(self, key: Key) -> dict[str, int]:
+        """What did not fit: levels outside the window, crossed, clipped or without room; and rebuilds."""
+        market = self._markets[key]
+        row = self._ladder[market.index * ladder.ROW :]
+        return {
+            "outside_window": int(row[ladder.L_OUTSIDE]),
+            "crossed": int(row[ladder.L_CROSSED]),
+            "clipped": int(row[ladder.L_CLIPPED]),
+            "no_room": int(row[ladder.L_FULL]),
+            "rebuilds": market.rebuilds,
+        }
+
+    def next_id(self) -> int:
+        """An id for an order or a fill, above all earlier ones."""
+        self._next_id += 1
+        return self._next_id
+
+    def _to_tick(self, market: _Market, price: int) -> int:
+        return price // market.tick - int(self._ladder[market.index * ladder.ROW + ladder.L_BASE])
+
+    def _apply(self, market: _Market, rows: list[Level], bids: int, asks: int) -> bool:
+        n = bids + asks
+        if n > len(self._buffer):
+            self._buffer = np.zeros((1 << n.bit_length(), 2), np.int64)
+        self._buffer[:n] = rows
+        done = ladder.apply_levels(self.book.arena, self._ladder, market.index, self._buffer, bids, asks)
+        return bool(done == 0)
+
+    def _rebuild(self, market: _Market, view: BookView) -> list[Event]:
+        """Lay the market's side anew from the venue's whole book, around its touch, and ours into it.
+
+        Ours come first, so that a market that now lies across them fills them as makers at their own price;
+        what is left of them then goes to the tail of its level: after a hole no one knows our place.
+        """
+        bids, asks = list(view.levels(BUY)), list(view.levels(SELL))
+        if not bids and not asks:
+            market.live = False
+            return []
+        ours = [o for o in self.open.values() if o.key == market.key]
+        grid = math.gcd(*(p for p, _ in bids), *(p for p, _ in asks), *(o.price for o in ours), market.tick)
+        touch = max(p for p, _ in bids) if bids else min(p for p, _ in asks)
+        events: list[Event] = []
+        for order in ours:
+            self.book.cancel(order.order_id)
+        ladder.clear_market(self.book.arena, self._ladder, market.index)
+        market.tick, market.live = grid, True
+        market.rebuilds += 1
+        base = max(0, touch // grid - CENTRE)
+        # A window that starts at price 0 cannot move down: nearing that edge is no reason to move it.
+        market.low, market.high = (EDGE if base else 0), TICKS - EDGE
+        at = market.index * ladder.ROW
+        self._ladder[at + ladder.L_BASE] = base
+        self._ladder[at + ladder.L_TICK] = grid
+        kept = []
+        for order in ours:
+            tick = self._to_tick(market, order.price)
+            placed = -1
+            if 0 <= tick < TICKS:
+                placed = self.book.limit(
+                    market.index, order.side - 1, order.order_id, tick, order.remaining, ladder.OUR_ACCOUNT
+                )
+            if placed < 0:
+                del self.open[order.order_id]
+                events.append(order.event("cancelled", "price_outside_window"))
+            else:
+                kept.append((order, tick))
+        self._apply(market, bids + asks, len(bids), len(asks))
+        events += self._collect()
+        for order, tick in kept:
+            if order.remaining:
+                self.book.replace(order.order_id, tick, order.remaining)
+        return events
+
+    def _collect(self) -> list[Event]:
+        """Turn the matching book's records into our fills and order events."""
+        if not self.book.pending:
+            return []
+        events: list[Event] = []
+        base = self._ladder
+        for record in self.book.drain():
+            row = record.symbol * ladder.ROW
+            price = (record.price + int(base[row + ladder.L_BASE])) * int(base[row + ladder.L_TICK])
+            maker = record.maker_id < ladder.FIRST_MARKET_ID
+            order = self.open.get(record.maker_id if maker else record.taker_id)
+            if order is None:
+                continue  # the market crossed itself: counted by the ladder, none of ours
+            if record.kind != TRADE:
+                del self.open[order.order_id]
+                events.append(order.event("cancelled", "self_trade"))
+                continue
+            fill = order.fill(self.next_id(), price, record.qty, maker)
+            self.positions[order.key].apply(fill)
+            events.append(fill)
+            if order.remaining == 0:
+                del self.open[order.order_id]
+            events.append(order.event("filled" if order.remaining == 0 else "partial", "maker" if maker else "taker"))
+        return events
