@@ -31,6 +31,8 @@ class Client:
         except urllib.error.HTTPError as error:
             refusal = _parsed(error.read()).get("error", {})
             raise EmulatorError(f"{method} {path}: {refusal.get('message', error)}") from error
+        except urllib.error.URLError as error:
+            raise EmulatorError(f"no emulator answers on {self.base}: {error.reason}") from error
 
     def get(self, path: str) -> dict[str, Any]:
         return self.call("GET", path)

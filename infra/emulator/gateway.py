@@ -37,7 +37,11 @@ class Gateway:
         run, root = self._instance.run, repo_root()
         apt_port = free_port()
         argv = squid.prepare(
-            self._instance.name, apt_port, mirror_hosts(SUITE), self._instance.apt_cache, self._instance.logs
+            self._instance.name,
+            apt_port,
+            mirror_hosts(SUITE),
+            self._instance.apt_cache,
+            self._instance.folder / "squid",
         )
         self.children.append(Child("squid", argv, run, root))
         await self._serve(APT_PORT, apt_port)
