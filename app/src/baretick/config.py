@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -19,14 +19,36 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+PRODUCTION = {
+    "okx": ("wss://ws.okx.com:8443/ws/v5/public", "https://www.okx.com"),
+    "binance": ("wss://stream.binance.com:9443/stream", "https://api.binance.com"),
+    # /public carries depth, bookTicker and trade; the address without it has been silent since April 2026.
+    "binance_usdm": ("wss://fstream.binance.com/public/stream", "https://fapi.binance.com"),
+}
+"""Where the venues themselves are, by kind: websocket, REST. Public data needs no account."""
+
+
 class VenueConfig(Section):
     """One market-data connection. `kind` chooses the protocol; `name` is what events carry as `venue`."""
 
     name: str
     kind: Literal["okx", "binance", "binance_usdm"]
-    ws_url: str
-    rest_url: str
+    ws_url: str = Field(default="", description="empty: the venue's own, see PRODUCTION")
+    rest_url: str = Field(default="", description="empty: the venue's own, see PRODUCTION")
     symbols: list[str] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_venue_writes(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("kind") not in PRODUCTION:
+            return data
+        ws_url, rest_url = PRODUCTION[data["kind"]]
+        out = {**data, "ws_url": data.get("ws_url") or ws_url, "rest_url": data.get("rest_url") or rest_url}
+        if isinstance(out["rest_url"], str):
+            out["rest_url"] = out["rest_url"].rstrip("/")
+        if isinstance(out.get("symbols"), list):
+            out["symbols"] = [s.upper() if isinstance(s, str) else s for s in out["symbols"]]
+        return out
 
 
 class KafkaConfig(Section):
@@ -71,7 +93,10 @@ class RiskConfig(Section):
 
 
 class StandinConfig(Section):
-    """The venue stand-in: `speed` 1 is as recorded, 10 ten times as fast, 0 as fast as clients can read."""
+    """The venue stand-in: `speed` 1 is as recorded, 10 ten times as fast, 0 as fast as clients can read.
+
+    `captures` is a folder of recordings; without it, BARETICK_CAPTURES; without that, a synthetic session.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8090
@@ -79,6 +104,7 @@ class StandinConfig(Section):
     speed: float = Field(default=10.0, ge=0)
     synthetic_seed: int = 42
     synthetic_seconds: float = Field(default=60.0, gt=0)
+    settle_s: float = Field(default=1.0, ge=0, description="from a venue's first subscription to its first frame")
 
 
 class WarehouseServerConfig(Section):
