@@ -1,6 +1,5 @@
 """What hosts find on their gateway, and what this machine finds of the hosts: the mirror, the apt proxy, forwards."""
 
-import importlib.util
 import logging
 import socket
 import sys
@@ -45,11 +44,10 @@ class Gateway:
         )
         self.children.append(Child("squid", argv, run, root))
         await self._serve(APT_PORT, apt_port)
-        if importlib.util.find_spec("infra.mirror") and importlib.util.find_spec("infra.mirror.__main__"):
-            port = free_port()
-            argv = [sys.executable, "-m", "infra.mirror", "serve", "--host", "127.0.0.1", "--port", str(port)]
-            self.children.append(Child("mirror", argv, run, root))
-            await self._serve(MIRROR_PORT, port)
+        port = free_port()
+        argv = [sys.executable, "-m", "infra.mirror", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        self.children.append(Child("mirror", argv, run, root))
+        await self._serve(MIRROR_PORT, port)
         for child in self.children:
             child.start()
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from infra.emulator.errors import EmulatorError
-from infra.paths import cache_dir, state_dir
+from infra.paths import cache_dir, repo_root, state_dir
 
 # Also part of a network namespace's, a cgroup's and a machine's name.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
@@ -77,8 +77,9 @@ class Instance:
 
 @cache
 def source_digest() -> str:
-    """Of the emulator's own code: a daemon that runs older code is replaced when it is next asked for."""
+    """Of the code that the daemon and its mirror run: one that runs older code is replaced when next asked for."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
+    for package in ("emulator", "mirror"):
+        for file in sorted((repo_root() / "infra" / package).rglob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
