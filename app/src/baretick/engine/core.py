@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+from baretick.book import L2Book
 from baretick.config import AppConfig
-from baretick.events import BUY, SELL, BookEvent, Event, Fill, Gap, OrderEvent, Ticker, Trade
 from baretick.engine.state import SymbolState
+from baretick.events import BUY, SELL, BookEvent, Event, Fill, Gap, OrderEvent, Ticker, Trade
 from baretick.execution import BookView, Key, OurOrder, PaperVenue
 from baretick.publish import Publisher
 from baretick.risk import NOTIONAL_SCALE, RiskGate
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class TradingCore:
-    """Feed it with `publish(event)`, after `attach` has told it where each venue's books are."""
+    """Feed it with `publish(event)`. Books are its own, unless `attach` names those that a client keeps anyway."""
 
     def __init__(self, cfg: AppConfig, publisher: Publisher) -> None:
         self.cfg = cfg
@@ -39,7 +40,8 @@ class TradingCore:
         self.errors = 0
         self.tick_to_order = LatencyHistogram()
         self.tick_to_publish = LatencyHistogram()
-        self._books: dict[Key, BookView] = {}
+        self._own = {(v.name, s): L2Book(bridged=v.kind != "okx") for v in cfg.venues for s in v.symbols}
+        self._books: dict[Key, BookView] = dict(self._own)
         self._order_notional = round(cfg.strategy.order_notional * NOTIONAL_SCALE)
         self._cooldown_ns = round(cfg.strategy.cooldown_s * 1e9)
         self._ioc = cfg.strategy.time_in_force == "ioc"
@@ -54,6 +56,7 @@ class TradingCore:
         """Name the books of a venue, which its client keeps current before it publishes each event."""
         for symbol, book in books.items():
             self._books[venue, symbol] = book
+            self._own.pop((venue, symbol), None)
 
     def book_valid(self, key: Key) -> bool:
         book = self._books.get(key)
@@ -100,6 +103,9 @@ class TradingCore:
             state.last_recv_ns = event.recv_ts
             state.trade_price, state.trade_qty, state.trade_ts = event.price, event.qty, event.exch_ts
         elif isinstance(event, Gap):
+            own = self._own.get(state.key)
+            if own is not None and own.valid:  # else it saw the hole itself, and keeps what came since
+                own.invalidate()
             state.signal.reset()
             self.paper.suspend(state.key)
         elif isinstance(event, Ticker):
@@ -107,6 +113,9 @@ class TradingCore:
         self.dirty.add(state.key)
 
     def _on_book(self, state: SymbolState, event: BookEvent) -> None:
+        own = self._own.get(state.key)
+        if own is not None:
+            own.apply(event)
         view = self._books[state.key]
         happened = self.paper.on_book(event, view)
         if happened:

@@ -154,19 +154,3 @@ def clear_market(arena, ladder, sym):  # type: ignore[no-untyped-def]
             p = nxt
     for i in range(row + HEADER, row + ROW):
         ladder[i] = 0
-
-
-@njit(nogil=True, cache=True)
-def market_ahead(arena, order_id):  # type: ignore[no-untyped-def]
-    """Quantity queued before an order at its level; -1 if the order does not rest."""
-    v = views(arena)
-    entry = find(v, order_id)
-    if entry < 0:
-        return -1
-    x = v.table[entry] & 0xFFFFFFFF
-    ahead = 0
-    x = np.int64(v.orders32[x, 1])
-    while x != 0:
-        ahead += v.orders[x, 3]
-        x = np.int64(v.orders32[x, 1])
-    return ahead
