@@ -136,6 +136,7 @@ class CloudPool(pulumi.ComponentResource):
         )
         alive = Liveness(
             f"{host.name}-alive",
+            stack=pulumi.get_stack(),
             server_id=_number(server),
             name=host.name,
             address=server.ipv4_address,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 
@@ -52,8 +52,8 @@ def choose(word: str, known: Iterable[str]) -> str:
     return f'Write "{meant}"' if meant else f"Choose from {', '.join(names)}"
 
 
-def from_pydantic(model: type[BaseModel], error: ValidationError) -> list[Problem]:
-    return [_translate(model, details) for details in error.errors()]
+def from_pydantic(model: type[BaseModel], errors: Iterable[ErrorDetails]) -> list[Problem]:
+    return [_translate(model, details) for details in errors]
 
 
 def _translate(model: type[BaseModel], details: ErrorDetails) -> Problem:

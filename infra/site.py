@@ -272,25 +272,30 @@ def parse(raw: Any, source: str, more: tuple[Problem, ...] = ()) -> Site:
     site, faults = _validated(raw)
     problems += faults
     if site is not None:
-        problems += problems_of(site)
+        problems += problems_of(site, whole=not faults)
     if problems or site is None:
         raise InvalidSite(source, problems)
     return site
 
 
 def _validated(raw: dict[str, Any]) -> tuple[Site | None, list[Problem]]:
-    """The site as far as it can be understood: unknown keys are reported and left out, so that the rest is checked."""
-    try:
-        return Site.model_validate(raw), []
-    except ValidationError as error:
-        problems = from_pydantic(Site, error)
-        stray = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
-    if len(stray) == len(problems):
+    """The site as far as it can be understood, and its faults: what is faulty is left out, so the rest is checked."""
+    problems: list[Problem] = []
+    while True:
         try:
-            return Site.model_validate(site_file.without(raw, stray)), problems
+            return Site.model_validate(raw), problems
         except ValidationError as error:
-            problems += from_pydantic(Site, error)
-    return None, problems
+            details = error.errors()
+        # What is missing only because of what was left out is no fault of the person's.
+        if not problems:
+            problems = from_pydantic(Site, details)
+        places = [tuple(p for p in e["loc"] if p != "[key]")[: -1 if e["type"] == "missing" else None] for e in details]
+        if any(len(place) < 2 and e["type"] != "extra_forbidden" for place, e in zip(places, details, strict=True)):
+            return None, problems
+        pruned = site_file.without(raw, places)
+        if pruned == raw:
+            return None, problems
+        raw = pruned
 
 
 def load_stack(stack: str, root: Path | None = None) -> Site:

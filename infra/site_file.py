@@ -63,12 +63,25 @@ def _twice(node: yaml.Node, at: tuple[str | int, ...]) -> Iterator[Problem]:
             yield from _twice(value, (*at, key.value))
 
 
+# Stands in for a pool's faulty part, so that its hosts are still checked.
+STAND_IN = {"cpus": {"total": 1, "housekeeping": "0"}}
+
+
 def without(raw: dict[str, Any], places: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
-    """A copy that lacks the keys at these places."""
+    """A copy that lacks what is at these places."""
     pruned = copy.deepcopy(raw)
-    for *parents, key in places:
+    # From the back, so that the places of list items stay true.
+    for place in sorted(set(places), key=lambda p: [(isinstance(x, str), str(x).rjust(8)) for x in p], reverse=True):
         at: Any = pruned
-        for part in parents:
+        for index, part in enumerate(place):
+            inside = (isinstance(at, dict) and part in at) or (isinstance(at, list) and int(part) < len(at))
+            if not inside:
+                break
+            if str(part) in STAND_IN:
+                at[part] = copy.deepcopy(STAND_IN[str(part)])
+                break
+            if index == len(place) - 1 or not isinstance(at[part], dict | list):
+                del at[part]
+                break
             at = at[part]
-        at.pop(key, None)
     return pruned

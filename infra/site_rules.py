@@ -8,8 +8,15 @@ from infra.problems import Problem
 from infra.site import LOCATION_ZONES, SERVICE_POOLS, Placed, Site
 
 
-def problems_of(site: Site) -> list[Problem]:
-    return [*_network(site), *_addresses(site), *_names(site), *_services(site), *_environment(site)]
+def problems_of(site: Site, *, whole: bool) -> list[Problem]:
+    """`whole` is False where faulty parts were left out: then nothing is said of what is not there."""
+    return [
+        *_network(site),
+        *_addresses(site),
+        *_names(site),
+        *_services(site, whole=whole),
+        *(_environment(site) if whole else ()),
+    ]
 
 
 def _place(host: Placed) -> str:
@@ -73,7 +80,7 @@ def _names(site: Site) -> Iterator[Problem]:
         owners.setdefault(host.name, host)
 
 
-def _services(site: Site) -> Iterator[Problem]:
+def _services(site: Site, *, whole: bool) -> Iterator[Problem]:
     runs: dict[str, list[Placed]] = defaultdict(list)
     for host in site.hosts:
         for service in host.services:
@@ -99,7 +106,7 @@ def _services(site: Site) -> Iterator[Problem]:
                     "Remove it from the services",
                 )
             )
-        if len(hosts) < wanted:
+        if whole and len(hosts) < wanted:
             yield Problem(
                 "pools", f'service "{service}" stands nowhere, but must exist once', f"Add it to pool {homes[0]}"
             )

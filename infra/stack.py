@@ -1,11 +1,17 @@
 """The edge between Pulumi and the site: its settings read and checked before any resource is declared."""
 
+import sys
+from typing import NoReturn
+
 import pulumi
 
 from infra.credentials import TOKEN_KEY, Credentials, credentials
 from infra.paths import state_dir
 from infra.problems import InvalidSite
 from infra.site import Site, parse
+
+# The status by which a program tells Pulumi that the person has been told why it ended.
+ALREADY_TOLD = 32
 
 
 def configured(stack: str) -> tuple[Site, Credentials]:
@@ -16,7 +22,7 @@ def configured(stack: str) -> tuple[Site, Credentials]:
     try:
         return parse(raw, f"Pulumi.{stack}.yaml", tuple(problems)), found
     except InvalidSite as e:
-        raise pulumi.RunError(str(e)) from None
+        end(str(e))
 
 
 def _get(key: str) -> str | None:
@@ -32,6 +38,12 @@ def prepare_ground(site: Site, stack: str) -> None:
     from infra.emulator.errors import EmulatorError
 
     try:
-        ensure_running(stack, site.emulator.port, state_dir(stack) / "emulator")
+        ensure_running(stack, site.emulator.port, state_dir(stack))
     except EmulatorError as e:
-        raise pulumi.RunError(str(e)) from None
+        end(str(e))
+
+
+def end(message: str) -> NoReturn:
+    """End the program with a message of its own; Pulumi adds neither a traceback nor a line."""
+    pulumi.log.error(message)
+    sys.exit(ALREADY_TOLD)

@@ -16,7 +16,7 @@ from pulumi.dynamic import (
 if TYPE_CHECKING:
     from infra.dynamic.server_api import ServerApi
 
-INPUTS = ("server_id", "name", "address", "host_key", "user", "identity_file", "proxy_command")
+INPUTS = ("stack", "server_id", "name", "address", "host_key", "user", "identity_file", "proxy_command")
 
 
 class LivenessProvider(ResourceProvider):

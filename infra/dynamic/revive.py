@@ -1,6 +1,5 @@
 """Bring a server to life: power it on where it is off, and wait until its SSH answers with the pinned key."""
 
-import os
 import shlex
 import subprocess
 import tempfile
@@ -9,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.access import close_connections, identity_path
 from infra.dynamic.server_api import ServerApi
-from infra.paths import repo_root
 
 # A cloud server boots in well under a minute; what takes longer than this has failed.
 PATIENCE_SECONDS = 240.0
@@ -32,6 +31,8 @@ def revive(api: ServerApi, props: Mapping[str, Any], patience: float = PATIENCE_
             f"server {props['name']} ({server_id}) no longer exists: run `pulumi up --refresh`, which makes it anew"
         )
     if status == "off":
+        # Connections that are still shared lead to the machine that died.
+        close_connections(str(props["stack"]), str(props["name"]))
         api.power_on(server_id)
     wait_for_ssh(props, patience)
 
@@ -72,8 +73,7 @@ def ssh_argv(props: Mapping[str, Any], known_hosts: Path) -> list[str]:
         "UserKnownHostsFile": str(known_hosts),
     }
     if props.get("identity_file"):
-        identity = repo_root() / os.path.expanduser(props["identity_file"])  # noqa: PTH111 - ~ may be relative here
-        options |= {"IdentityFile": str(identity), "IdentitiesOnly": "yes"}
+        options |= {"IdentityFile": str(identity_path(props["identity_file"])), "IdentitiesOnly": "yes"}
     if props.get("proxy_command"):
         options["ProxyCommand"] = props["proxy_command"]
     flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
