@@ -137,7 +137,7 @@ def _readable(heads: list[bytes], rows: Rows, status: Status) -> tuple[list[Name
     for h, head in enumerate(heads):
         try:
             names.append(_names(head))
-        except msgspec.DecodeError:
+        except UnicodeDecodeError:
             names.append(("", "", ""))
             bad.append(h)
     if bad:
