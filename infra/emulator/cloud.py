@@ -25,6 +25,7 @@ class Cloud:
         self.backend = backend
         self.actions = Actions(store)
         self._watch: asyncio.Task[None] | None = None
+        self._networks = asyncio.Lock()
 
     @property
     def db(self) -> Database:
@@ -38,8 +39,8 @@ class Cloud:
     async def start(self) -> None:
         """Bring machines in line with what is remembered: disks that are missing, hosts that should be on."""
         db = self.db
-        for ident in [s.id for s in db.servers.values() if s.transition == "deleting"]:
-            del db.servers[ident]
+        for server in [s for s in db.servers.values() if s.transition == "deleting"]:
+            self.release(server)
         for ident in self.backend.known() - set(db.servers):
             log.warning("machine %s belongs to no server: removed", ident)
             await self.backend.delete(ident)
@@ -86,13 +87,29 @@ class Cloud:
             self.store.save()
         return "running" if server.power == "on" else "off"
 
+    def release(self, server: Server) -> None:
+        """Forget a server, and give back all that it held."""
+        db = self.db
+        del db.servers[server.id]
+        for firewall in db.firewalls.values():
+            firewall.servers = [i for i in firewall.servers if i != server.id]
+        for volume in db.volumes.values():
+            if volume.server == server.id:
+                volume.server = None
+        for address in [p for p in db.primary_ips.values() if p.assignee_id == server.id]:
+            address.assignee_id = None
+            if address.auto_delete:
+                del db.primary_ips[address.id]
+
     async def sync_networks(self) -> None:
-        await self.backend.set_networks(
-            [
-                PrivateNetwork(bridge(n), f"{gateway_of(n.ip_range)}/{IPv4Network(n.ip_range).prefixlen}")
-                for n in self.db.networks.values()
-            ]
-        )
+        # One at a time: a list made before another request changed it must not be applied after.
+        async with self._networks:
+            await self.backend.set_networks(
+                [
+                    PrivateNetwork(bridge(n), f"{gateway_of(n.ip_range)}/{IPv4Network(n.ip_range).prefixlen}")
+                    for n in self.db.networks.values()
+                ]
+            )
 
     def spec(self, server: Server) -> MachineSpec:
         db = self.db

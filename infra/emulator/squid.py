@@ -89,8 +89,10 @@ def prepare(name: str, port: int, hosts: dict[str, bool], cache: Path, logs: Pat
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     file = logs.parent / "squid.conf"
     file.write_text(config(name, port, hosts))
+    # A new cache gets its folders; where there is one, squid need only agree with its configuration.
+    options = ["-k", "parse"] if (cache / "00").is_dir() else ["-N", "-z"]
     made = subprocess.run(
-        _in_own_folders(program, cache, logs, "-f", str(file), "-N", "-z"), capture_output=True, text=True, check=False
+        _in_own_folders(program, cache, logs, "-f", str(file), *options), capture_output=True, text=True, check=False
     )
     if made.returncode != 0:
         raise EmulatorError(f"squid does not take its configuration {file}: {made.stderr.strip()[-600:]}")

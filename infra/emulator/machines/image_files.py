@@ -6,8 +6,9 @@ FILES = {
         'Acquire::http::Proxy "http://198.51.100.1:3142";\n'
         'Acquire::https::Proxy "http://198.51.100.1:3142";\n'
         'Acquire::Languages "none";\n'
-        'APT::Install-Recommends "false";\n'
     ),
+    # A host that is lost is made anew: packages need not be flushed to disk file by file.
+    "etc/dpkg/dpkg.cfg.d/90-site": "force-unsafe-io\n",
     # Hetzner's images log root in with the account's keys and have no other user.
     "etc/cloud/cloud.cfg.d/90-site.cfg": (
         "datasource_list: [NoCloud, None]\n"
@@ -33,6 +34,8 @@ FILES = {
         "PermitRootLogin prohibit-password\n"
         "PasswordAuthentication no\n"
         "UseDNS no\n"
+        # Ansible, pyinfra and testinfra may all knock at once.
+        "MaxStartups 60:30:120\n"
     ),
     # Private interfaces are given their addresses from outside, as a cloud does.
     "etc/systemd/network/05-private.network": "[Match]\nName=enp*\n\n[Link]\nUnmanaged=yes\n",

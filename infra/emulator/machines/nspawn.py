@@ -59,6 +59,8 @@ class NspawnMachines:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Only the owner lists the machines; services inside reach their own files through it.
         self.folder.chmod(0o711)
+        for half in [*self.folder.glob("*.new"), *self.folder.glob("*.gone")]:
+            await asyncio.to_thread(shutil.rmtree, half)  # what an interrupted creation or removal left
         await asyncio.to_thread(network.ensure, self.name)
 
     async def set_networks(self, networks: list[PrivateNetwork]) -> None:

@@ -92,9 +92,12 @@ def render(address: PrimaryIp) -> dict[str, Any]:
 def _assign(cloud: Cloud, address: PrimaryIp, ident: int) -> None:
     server = require(cloud.db.servers, "server", ident)
     if address.assignee_id is not None:
-        raise ApiError("conflict", f"primary IP {address.id} is already assigned to server {address.assignee_id}")
+        raise ApiError(
+            "primary_ip_already_assigned",
+            f"primary IP {address.id} is already assigned to server {address.assignee_id}",
+        )
     if getattr(server, address.type) is not None:
-        raise ApiError("conflict", f"server {server.id} already has a primary {address.type}")
+        raise ApiError(f"server_has_{address.type}", f"server {server.id} already has a primary {address.type}")
     _require_off(server)
     address.assignee_id = server.id
     setattr(server, address.type, address.id)
@@ -102,7 +105,7 @@ def _assign(cloud: Cloud, address: PrimaryIp, ident: int) -> None:
 
 def _unassign(cloud: Cloud, address: PrimaryIp) -> None:
     if address.assignee_id is None:
-        raise ApiError("conflict", f"primary IP {address.id} is not assigned")
+        raise ApiError("primary_ip_not_assigned", f"primary IP {address.id} is not assigned")
     server = require(cloud.db.servers, "server", address.assignee_id)
     _require_off(server)
     setattr(server, address.type, None)

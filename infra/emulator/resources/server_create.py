@@ -63,7 +63,7 @@ class Create(BaseModel):
     public_net: PublicNet = Field(default_factory=PublicNet)
 
 
-def _image(cloud: Cloud, key: str | int) -> Image:
+def find_image(cloud: Cloud, key: str | int) -> Image:
     image = next((i for i in IMAGES.values() if str(key) in (str(i.id), i.name)), None)
     if image is None:
         raise not_found("image", key)
@@ -71,7 +71,7 @@ def _image(cloud: Cloud, key: str | int) -> Image:
     return image
 
 
-def _server_type(key: str | int) -> str:
+def find_server_type(key: str | int) -> str:
     for kind in TYPES_BY_NAME.values():
         if str(key) in (str(kind.id), kind.name):
             return kind.name
@@ -85,7 +85,9 @@ def _own_ip(cloud: Cloud, ident: int | None, kind: str) -> PrimaryIp | None:
     if address.type != kind:
         raise invalid(f"public_net.{kind}", f"primary IP {ident} is an {address.type}")
     if address.assignee_id is not None:
-        raise ApiError("conflict", f"primary IP {ident} is already assigned to server {address.assignee_id}")
+        raise ApiError(
+            "primary_ip_already_assigned", f"primary IP {ident} is already assigned to server {address.assignee_id}"
+        )
     return address
 
 
@@ -110,8 +112,8 @@ def _checked(cloud: Cloud, body: Create) -> Server:
         id=db.next_id + 1,
         name=body.name,
         labels=body.labels,
-        server_type=_server_type(body.server_type),
-        image=_image(cloud, body.image).id,
+        server_type=find_server_type(body.server_type),
+        image=find_image(cloud, body.image).id,
         location=place.name,
         user_data=body.user_data,
         authorized_keys=[key.public_key for key in keys],

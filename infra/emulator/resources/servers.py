@@ -12,7 +12,7 @@ from infra.emulator.model import Action, Server
 from infra.emulator.resources import placement_groups, private_net
 from infra.emulator.resources.common import Update, action_routes, apply_update, pick
 from infra.emulator.resources.primary_ips import Pointer, point
-from infra.emulator.resources.server_create import check_hostname, create
+from infra.emulator.resources.server_create import check_hostname, create, find_image, find_server_type
 from infra.emulator.resources.server_view import render
 from infra.emulator.web import action_answer, action_json, cloud_of, listed, read
 
@@ -42,6 +42,15 @@ class Aliases(BaseModel):
 class Protection(BaseModel):
     delete: bool | None = None
     rebuild: bool | None = None
+
+
+class Rebuild(BaseModel):
+    image: str | int
+
+
+class ChangeType(BaseModel):
+    server_type: str | int
+    upgrade_disk: bool = False
 
 
 class JoinGroup(BaseModel):
@@ -76,26 +85,15 @@ async def delete(request: web.Request) -> web.Response:
     server.transition = "deleting"
 
     async def remove() -> None:
-        await cloud.backend.delete(server.id)
-        _release(cloud, server)
+        try:
+            await cloud.backend.delete(server.id)
+        except Exception:
+            server.transition, server.power = None, "off"
+            raise
+        cloud.release(server)
 
     action = cloud.actions.begin("delete_server", ("server", server.id), work=remove)
     return web.json_response({"action": action_json(action)})
-
-
-def _release(cloud: Cloud, server: Server) -> None:
-    """Give back all that the server held."""
-    db = cloud.db
-    del db.servers[server.id]
-    for firewall in db.firewalls.values():
-        firewall.servers = [i for i in firewall.servers if i != server.id]
-    for volume in db.volumes.values():
-        if volume.server == server.id:
-            volume.server = None
-    for address in [p for p in db.primary_ips.values() if p.assignee_id == server.id]:
-        address.assignee_id = None
-        if address.auto_delete:
-            del db.primary_ips[address.id]
 
 
 Verb = Callable[[Cloud, Server, web.Request], Awaitable[Action]]
@@ -144,6 +142,13 @@ async def _reboot(cloud: Cloud, server: Server) -> None:
 
 async def _reset(cloud: Cloud, server: Server) -> None:
     await cloud.backend.kill(server.id)
+    await cloud.backend.boot(cloud.spec(server))
+    server.power = "on"
+
+
+async def _rebuild_disk(cloud: Cloud, server: Server) -> None:
+    await cloud.backend.delete(server.id)
+    await cloud.backend.create(cloud.spec(server))
     await cloud.backend.boot(cloud.spec(server))
     server.power = "on"
 
@@ -198,6 +203,23 @@ async def _pointer(cloud: Cloud, server: Server, request: web.Request) -> Action
     raise not_found("IP of the server", body.ip)
 
 
+async def _rebuild(cloud: Cloud, server: Server, request: web.Request) -> Action:
+    body = await read(request, Rebuild)
+    if server.protection.rebuild:
+        raise ApiError("protected", "server rebuild is protected")
+    cloud.actions.require_free("server", server.id)
+    server.image = find_image(cloud, body.image).id
+    return await _power("rebuild_server", "rebuilding", _rebuild_disk)(cloud, server, request)
+
+
+async def _change_type(cloud: Cloud, server: Server, request: web.Request) -> Action:
+    body = await read(request, ChangeType)
+    if cloud.observe(server) != "off":
+        raise ApiError("server_not_stopped", f"server {server.id} must be off for its type to change")
+    server.server_type = find_server_type(body.server_type)
+    return cloud.actions.done("change_server_type", ("server", server.id))
+
+
 async def _join(cloud: Cloud, server: Server, request: web.Request) -> Action:
     group = require(cloud.db.placement_groups, "placement group", (await read(request, JoinGroup)).placement_group)
     if cloud.observe(server) != "off":
@@ -218,6 +240,8 @@ VERBS: dict[str, Verb] = {
     "shutdown": _power("shutdown_server", "stopping", _shutdown),
     "reboot": _power("reboot_server", "running", _reboot),
     "reset": _power("reset_server", "running", _reset),
+    "rebuild": _rebuild,
+    "change_type": _change_type,
     "attach_to_network": _attach,
     "detach_from_network": _detach,
     "change_alias_ips": _aliases,

@@ -94,7 +94,7 @@ async def delete(request: web.Request) -> web.Response:
     if volume.protection.delete:
         raise ApiError("protected", "volume is protected against deletion")
     if volume.server is not None:
-        raise ApiError("conflict", f"volume is attached to server {volume.server}: detach it first")
+        raise ApiError("resource_in_use", f"volume is attached to server {volume.server}: detach it first")
     del table[volume.id]
     return web.Response(status=204)
 
@@ -107,7 +107,7 @@ async def act(request: web.Request) -> web.Response:
     match command:
         case "attach":
             if volume.server is not None:
-                raise ApiError("conflict", f"volume is already attached to server {volume.server}")
+                raise ApiError("volume_already_attached", f"volume is already attached to server {volume.server}")
             server = require(cloud.db.servers, "server", (await read(request, Attach)).server)
             if server.location != volume.location:
                 raise invalid("server", f"server stands in {server.location}, volume in {volume.location}")
@@ -115,7 +115,7 @@ async def act(request: web.Request) -> web.Response:
             refs.append(("server", server.id))
         case "detach":
             if volume.server is None:
-                raise ApiError("conflict", "volume is not attached")
+                raise invalid("server", "volume is not attached")
             refs.append(("server", volume.server))
             volume.server = None
         case "resize":
