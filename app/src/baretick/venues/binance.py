@@ -86,8 +86,6 @@ class DepthSnapshot(msgspec.Struct):
 class BinanceClient(VenueClient):
     """Public market data of Binance."""
 
-    ping_interval_s = 20.0
-
     def __init__(self, cfg: VenueConfig, sink: Sink) -> None:
         super().__init__(cfg, sink, bridged=True)
         self._depth = msgspec.json.Decoder(DepthFrame)
@@ -104,6 +102,10 @@ class BinanceClient(VenueClient):
     async def greet(self, ws: ClientConnection) -> None:
         """Nothing to say: the address names the streams. What an earlier connection fetched has ended with it."""
         self._fetching.clear()
+
+    async def ping(self, ws: ClientConnection) -> bool:
+        await (await ws.ping())
+        return True
 
     def decode(self, raw: bytes, recv_ts: int) -> None:
         # `{"stream":"btcusdt@depth@100ms",...`: what follows the first @ tells the kind. `_other` copes with the rest.

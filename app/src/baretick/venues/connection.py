@@ -30,14 +30,12 @@ JOINED_HEADER = "X-Baretick-Joined"
 """Set by the stand-in: `start`, or `late` when part of the session was played before we came."""
 
 MAX_FRAME = 16 << 20
+PING_AFTER_S = 20.0  # OKX closes a connection that is silent for 30 s
+DEAD_AFTER_S = 35.0
 STABLE_AFTER_S = 5.0
 """A connection that held this long ends the streak of failures that backoff counts."""
 
 NOT_A_FRAME = (msgspec.MsgspecError, ScaleError, UnicodeDecodeError, RecursionError)
-
-
-class VenueError(Exception):
-    """The venue refused something, or said nothing for too long; the connection is made anew."""
 
 
 class ConnectionStats(msgspec.Struct):
@@ -82,9 +80,6 @@ async def _always_ready() -> None:
 class VenueClient(ABC):
     """`run()` until cancelled. `books` holds each configured symbol's book, current before its event is published."""
 
-    ping_interval_s: float | None = None
-    """Protocol-level pings of ours; None where the venue has its own keepalive."""
-
     def __init__(self, cfg: VenueConfig, sink: Sink, *, bridged: bool) -> None:
         self.cfg = cfg
         self.venue = cfg.name
@@ -93,6 +88,8 @@ class VenueClient(ABC):
         self.stats = ConnectionStats()
         self.session = f"live-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         self.http: aiohttp.ClientSession | None = None
+        self.held = False
+        """True while we do not read because the sink has fallen behind: silence is ours then, not the venue's."""
         self._ws: ClientConnection | None = None
         self._publish = sink.publish
         # A sink may say that it has fallen behind (see publish.Publisher); one that cannot is always ready.
@@ -120,8 +117,13 @@ class VenueClient(ABC):
     def resync(self, symbol: str) -> None:
         """Ask for a new snapshot of a symbol whose book is invalid."""
 
-    async def keepalive(self, ws: ClientConnection) -> None:  # noqa: B027 - a protocol may need none
-        """Runs beside the connection; raise VenueError to have it made anew."""
+    @abstractmethod
+    async def ping(self, ws: ClientConnection) -> bool:
+        """Make the venue send something. True when the answer has come; False when it will come as a frame."""
+
+    def overdue(self) -> str:
+        """What the venue owes us for too long, in words; empty when nothing."""
+        return ""
 
     # The connection.
 
@@ -133,7 +135,7 @@ class VenueClient(ABC):
                 why = ""
                 try:
                     await self._connection()
-                except (OSError, TimeoutError, WebSocketException, VenueError) as e:
+                except (OSError, TimeoutError, WebSocketException) as e:
                     why = f"{type(e).__name__}: {e}"
                 finally:
                     await self._lost()
@@ -151,8 +153,7 @@ class VenueClient(ABC):
             max_size=MAX_FRAME,
             open_timeout=10,
             close_timeout=1,
-            ping_interval=self.ping_interval_s,
-            ping_timeout=self.ping_interval_s,
+            ping_interval=None,  # see _keepalive
             user_agent_header=None,
         ) as ws:
             self._ws = ws
@@ -165,13 +166,31 @@ class VenueClient(ABC):
                 beside.cancel()
 
     async def _keepalive(self, ws: ClientConnection) -> None:
-        try:
-            await self.keepalive(ws)
-        except VenueError as e:
-            log.warning("%s: %s", self.venue, e)
-            ws.transport.abort()  # a peer that is dead would not answer a polite close
-        except WebSocketException:
-            return  # closed: the reader has seen it too
+        """Ping when the line is silent; cut it when that brings nothing, or when something asked for never comes."""
+        heard = pinged = time.monotonic()
+        last = -1
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            if self.held or self.stats.messages != last:
+                heard, last = now, self.stats.messages
+            why = self.overdue()
+            if not why and now - heard > DEAD_AFTER_S:
+                why = f"silent for {now - heard:.0f} s, pings unanswered"
+            if why:
+                log.warning("%s: %s", self.venue, why)
+                ws.transport.abort()  # a peer that is dead would not answer a polite close
+                return
+            if now - heard > PING_AFTER_S and now - pinged > PING_AFTER_S / 2:
+                pinged = now
+                try:
+                    async with asyncio.timeout(PING_AFTER_S / 2):
+                        if await self.ping(ws):
+                            heard = time.monotonic()
+                except TimeoutError:
+                    continue
+                except WebSocketException:
+                    return  # closed: the reader sees it too
 
     def _met(self, ws: ClientConnection) -> None:
         headers = ws.response.headers if ws.response is not None else {}
@@ -179,8 +198,9 @@ class VenueClient(ABC):
         again = self.stats.connects > 0 and session == self.session
         self.session = session
         # A snapshot at the start of a session is part of it; one that we need because we were away is not.
-        late = headers.get(JOINED_HEADER) == "late"
-        self._awaiting_resync = set(self.symbols) if again or late else set()
+        joined = headers.get(JOINED_HEADER)
+        late = again if joined is None else joined == "late"
+        self._awaiting_resync = set(self.symbols) if late else set()
         self.stats.session = session
         self.stats.connected = True
         self.stats.reconnects += self.stats.connects > 0
@@ -190,14 +210,16 @@ class VenueClient(ABC):
     async def _read(self, ws: ClientConnection) -> None:
         recv, stats, ready, clock = ws.recv, self.stats, self._ready, time.time_ns
         while True:  # until recv raises ConnectionClosed
-            raw = cast(bytes, await recv(decode=False))
+            raw = await recv(decode=False)
             now = clock()
             stats.messages += 1
             stats.bytes += len(raw)
             stats.last_recv_ts = now
             self.on_frame(raw, now)
             if not ready():
+                self.held = True
                 await self._wait_ready()
+                self.held = False
 
     async def _lost(self) -> None:
         """No book may be traded on without its connection; say so in the stream of events."""

@@ -14,15 +14,13 @@ from websockets.asyncio.client import ClientConnection
 
 from baretick.config import VenueConfig
 from baretick.events import BUY, SELL, SNAPSHOT, UPDATE, BookEvent, ScaleError, Sink, Ticker, Trade
-from baretick.venues.connection import Backoff, VenueClient, VenueError
+from baretick.venues.connection import Backoff, VenueClient
 from baretick.venues.wire import PRICES, QTYS, Int64, WireLevel, levels, millis_to_ns
 
 log = logging.getLogger(__name__)
 
 CHANNELS = ("books", "trades", "tickers")
 ARGS_PER_REQUEST = 100
-PING_AFTER_S = 20.0  # the venue closes a connection that is silent for 30 s
-DEAD_AFTER_S = 30.0
 SNAPSHOT_WITHIN_S = 15.0
 
 
@@ -105,24 +103,15 @@ class OkxClient(VenueClient):
         for i in range(0, len(args), ARGS_PER_REQUEST):
             await ws.send(_request("subscribe", args[i : i + ARGS_PER_REQUEST]))
 
-    async def keepalive(self, ws: ClientConnection) -> None:
-        """OKX's own ping, a text, when the line is silent; and snapshots that do not come."""
-        pinged_at = 0
-        while True:
-            await asyncio.sleep(1.0)
-            now = time.time_ns()
-            silent = (now - self.stats.last_recv_ts) / 1e9
-            if silent < PING_AFTER_S or self.stats.last_recv_ts == 0:
-                pinged_at = 0
-            elif not pinged_at:
-                pinged_at = now
-                await ws.send("ping")
-            elif (now - pinged_at) / 1e9 > DEAD_AFTER_S - PING_AFTER_S:
-                raise VenueError(f"no answer to a ping, and silence for {silent:.0f} s")
-            late = [symbol for symbol, until in self._due.items() if time.monotonic() > until]
-            if late:
-                self._due.clear()
-                raise VenueError(f"no snapshot after resubscribing: {', '.join(late)}")
+    async def ping(self, ws: ClientConnection) -> bool:
+        """OKX's own ping is a text; its pong is a frame like any other."""
+        await ws.send("ping")
+        return False
+
+    def overdue(self) -> str:
+        now = time.monotonic()
+        late = [symbol for symbol, until in self._due.items() if now > until and not self.held]
+        return f"no snapshot after resubscribing: {', '.join(late)}" if late else ""
 
     def decode(self, raw: bytes, recv_ts: int) -> None:
         # The venue writes `arg` first, so the head of the frame tells the channel. `_other` copes with any order.
