@@ -21,7 +21,7 @@ from baretick.matching.arena import (
     views,
 )
 from baretick.matching.bits import at_or_above, at_or_below
-from baretick.matching.kernel import LIMIT, execute, free, unlink
+from baretick.matching.kernel import LIMIT, free, submit, unlink
 from baretick.matching.table import find, remove
 
 OUR_ACCOUNT: Final = 1
@@ -74,7 +74,7 @@ def _take_off(v, level, qty):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add(v, ladder, row, sym, side, tick, qty):  # type: ignore[no-untyped-def]
+def _add(arena, v, ladder, row, sym, side, tick, qty):  # type: ignore[no-untyped-def]
     """Queue `qty` more of the market at the tail; it may trade with ours. False if the book has no room."""
     level = sym * TICKS + tick
     x = np.int64(v.levels32[level, 1])
@@ -86,7 +86,7 @@ def _add(v, ladder, row, sym, side, tick, qty):  # type: ignore[no-untyped-def]
     before = v.head[H_EVENT_COUNT]
     order_id = ladder[ladder.shape[0] - 1]
     ladder[ladder.shape[0] - 1] += 1
-    if execute(v, LIMIT, sym * 2 + side, MARKET_ACCOUNT, order_id, tick, qty) < 0:
+    if submit(arena, LIMIT, sym * 2 + side, MARKET_ACCOUNT, order_id, tick, qty) < 0:
         return False
     for i in range(before, v.head[H_EVENT_COUNT]):
         if v.events[i, 5] == SELF_TRADE_CANCEL:
@@ -129,7 +129,7 @@ def apply_levels(arena, ladder, sym, levels, bids, asks):  # type: ignore[no-unt
                 ladder[cell] = qty
                 _take_off(v, sym * TICKS + t, -change)
             elif change > 0 and not decrease:
-                if _add(v, ladder, row, sym, side, t, change):
+                if _add(arena, v, ladder, row, sym, side, t, change):
                     ladder[cell] = qty
                 else:
                     ladder[row + L_FULL] += 1

@@ -50,6 +50,18 @@ class BookView(Protocol):
         """The best n bids and asks, best first."""
 
 
+def _anchor(view: BookView, tick: int) -> int:
+    """The price that the window must hold well inside: the middle of the touch.
+
+    Of a touch too wide for the window it is the bid (the asks are then outside, and counted); 0 of an empty book.
+    """
+    bid, ask = view.best_bid, view.best_ask
+    if bid is None or ask is None:
+        side = bid or ask
+        return side[0] if side else 0
+    return (bid[0] + ask[0]) // 2 if ask[0] - bid[0] < 2 * EDGE * tick else bid[0]
+
+
 class _Market:
     """One symbol's place in the paper venue."""
 
@@ -98,8 +110,7 @@ class PaperVenue:
         bids, asks = dict(event.bids), dict(event.asks)  # a price said twice counts as said last
         if not self._apply(market, [*bids.items(), *asks.items()], len(bids), len(asks)):
             return self._rebuild(market, view)
-        bid = self.book.best_bid(market.index)
-        if not market.low <= bid < market.high and not market.low <= self.book.best_ask(market.index) < market.high:
+        if not market.low <= _anchor(view, market.tick) < market.high:
             return self._rebuild(market, view)
         return self._collect()
 
@@ -188,16 +199,15 @@ class PaperVenue:
             return []
         ours = [o for o in self.open.values() if o.key == market.key]
         grid = math.gcd(*(p for p, _ in bids), *(p for p, _ in asks), *(o.price for o in ours), market.tick)
-        touch = bids[0][0] if bids else asks[0][0]
         events: list[Event] = []
         for order in ours:
             self.book.cancel(order.order_id)
         ladder.clear_market(self.book.arena, self._ladder, market.index)
         market.tick, market.live = grid, True
         market.rebuilds += 1
-        base = max(0, touch // grid - CENTRE)
+        base = max(0, _anchor(view, grid) // grid - CENTRE)
         # A window that starts at price 0 cannot move down: nearing that edge is no reason to move it.
-        market.low, market.high = (EDGE if base else 0), TICKS - EDGE
+        market.low, market.high = (base + EDGE) * grid if base else 0, (base + TICKS - EDGE) * grid
         at = market.index * ladder.ROW
         self._ladder[at + ladder.L_BASE] = base
         self._ladder[at + ladder.L_TICK] = grid

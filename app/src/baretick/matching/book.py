@@ -17,8 +17,6 @@ from baretick.matching.arena import (
     H_O_LEVELS,
     H_O_ORDERS,
     H_REJECTS,
-    NO_ASK,
-    NO_BID,
     TICKS,
     TRADE,
     allocate,
@@ -173,14 +171,13 @@ class MatchingBook:
             yield RestingOrder(int(order[2]), int(order[3]), int(self._links[x, 3]) >> 16)
             x = int(self._links[x, 0])
 
-    def levels(self, symbol: int, side: int) -> Iterator[tuple[int, int]]:
-        """(tick, open quantity) from the best outwards. For tools and tests: walks every tick of the window."""
-        p, step = (self.best_bid(symbol), -1) if side == 0 else (self.best_ask(symbol), 1)
-        while NO_BID < p < NO_ASK:
-            qty = self.level_qty(symbol, p)
-            if qty:
-                yield p, qty
-            p += step
+    def levels(self, symbol: int, side: int) -> list[tuple[int, int]]:
+        """(tick, open quantity) from the best outwards. For tools and tests: looks at every tick of the window."""
+        self._check(symbol, 0)
+        qtys = self._levels[symbol * TICKS : (symbol + 1) * TICKS, 1]
+        ticks = np.flatnonzero(qtys)
+        ticks = ticks[ticks <= self.best_bid(symbol)][::-1] if side == 0 else ticks[ticks >= self.best_ask(symbol)]
+        return list(zip(ticks.tolist(), qtys[ticks].tolist(), strict=True))
 
     @property
     def resting(self) -> int:

@@ -187,84 +187,67 @@ def _room(v, sym, side, account, price, qty):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _trade(v, sym, side, account, order_id, price, qty):  # type: ignore[no-untyped-def]
-    # Two calls with a constant side: the compiler makes one straight loop of each.
-    if side == 0:
-        return _match(v, sym, 0, account, order_id, price, qty)
-    return _match(v, sym, 1, account, order_id, price, qty)
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _new(v, command, tag, account, order_id, price, qty):  # type: ignore[no-untyped-def]
-    sym, side = tag >> 1, tag & 1
-    if tag < 0 or sym >= v.best.shape[0]:
-        return BAD_SYMBOL
-    if qty <= 0 or qty > MAX_QTY:
-        return BAD_QTY
-    if account < 0 or account > MAX_ACCOUNT:
-        return BAD_ACCOUNT
-    if command == MARKET:
-        price = TICKS - 1 if side == 0 else 0
-    elif price < 0 or price >= TICKS:
-        return BAD_PRICE
+def _execute(v, command, tag, account, order_id, price, qty):  # type: ignore[no-untyped-def]
     entry = find(v, order_id)
-    if entry >= 0:
-        return DUPLICATE_ID
-    if command == LIMIT and v.head[H_FREE_HEAD] == 0:
-        return BOOK_FULL
-    if not _room(v, sym, side, account, price, qty):
-        return EVENTS_FULL
-    before = v.head[H_EVENT_COUNT]
-    qty = _trade(v, sym, side, account, order_id, price, qty)
-    if command == LIMIT and qty > 0:
-        if v.head[H_EVENT_COUNT] != before:
-            entry = find(v, order_id)  # makers left the table: the empty entry may have moved
-        _rest(v, -1 - entry, sym, side, account, order_id, price, qty)
-    return qty
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _amend(v, command, order_id, price, qty):  # type: ignore[no-untyped-def]
-    entry = find(v, order_id)
-    if entry < 0:
-        return UNKNOWN_ID
-    x = v.table[entry] & SLOT_MASK
-    if command == REDUCE:
-        if qty <= 0:
+    if CANCEL <= command <= REPLACE:
+        if entry < 0:
+            return UNKNOWN_ID
+        x = v.table[entry] & SLOT_MASK
+        if command != CANCEL and (qty <= 0 or qty > MAX_QTY):
             return BAD_QTY
-        if v.orders[x, 3] > qty:
+        if command == REDUCE and v.orders[x, 3] > qty:
             v.orders[x, 3] -= qty
             v.levels[np.int64(v.orders32[x, 2]), 1] -= qty
             return v.orders[x, 3]
-    sidetag = np.int64(v.orders32[x, 3])
-    sym, side, account = (sidetag & 0xFFFF) >> 1, sidetag & 1, sidetag >> 16
-    if command == REPLACE:
+        sidetag = np.int64(v.orders32[x, 3])
+        sym, side, account = (sidetag & 0xFFFF) >> 1, sidetag & 1, sidetag >> 16
+        if command == REPLACE:
+            if price < 0 or price >= TICKS:
+                return BAD_PRICE
+            if not _room(v, sym, side, account, price, qty):
+                return EVENTS_FULL
+        unlink(v, x)
+        remove(v, entry)
+        free(v, x)
+        if command != REPLACE:
+            return 0
+    elif LIMIT <= command <= MARKET:
+        sym, side = tag >> 1, tag & 1
+        if tag < 0 or sym >= v.best.shape[0]:
+            return BAD_SYMBOL
         if qty <= 0 or qty > MAX_QTY:
             return BAD_QTY
-        if price < 0 or price >= TICKS:
+        if account < 0 or account > MAX_ACCOUNT:
+            return BAD_ACCOUNT
+        if command == MARKET:
+            price = TICKS - 1 if side == 0 else 0
+        elif price < 0 or price >= TICKS:
             return BAD_PRICE
+        if entry >= 0:
+            return DUPLICATE_ID
+        if command == LIMIT and v.head[H_FREE_HEAD] == 0:
+            return BOOK_FULL
         if not _room(v, sym, side, account, price, qty):
             return EVENTS_FULL
-    unlink(v, x)
-    remove(v, entry)
-    free(v, x)
-    if command != REPLACE:
-        return 0
-    qty = _trade(v, sym, side, account, order_id, price, qty)
-    if qty > 0:
-        _rest(v, -1 - find(v, order_id), sym, side, account, order_id, price, qty)
+    else:
+        return BAD_COMMAND
+    before = v.head[H_EVENT_COUNT]
+    # Two calls with a constant side: the compiler makes one straight loop of each.
+    if side == 0:
+        qty = _match(v, sym, 0, account, order_id, price, qty)
+    else:
+        qty = _match(v, sym, 1, account, order_id, price, qty)
+    if qty > 0 and command in (LIMIT, REPLACE):
+        if command == REPLACE or v.head[H_EVENT_COUNT] != before:
+            entry = find(v, order_id)  # orders left the table: the empty entry may have moved
+        _rest(v, -1 - entry, sym, side, account, order_id, price, qty)
     return qty
 
 
 @njit(nogil=True, cache=True, forceinline=True)
 def execute(v, command, tag, account, order_id, price, qty):  # type: ignore[no-untyped-def]
     """One command. `tag` is symbol*2 + side. Returns the open quantity, or a refusal below zero."""
-    if CANCEL <= command <= REPLACE:
-        result = _amend(v, command, order_id, price, qty)
-    elif LIMIT <= command <= MARKET:
-        result = _new(v, command, tag, account, order_id, price, qty)
-    else:
-        result = BAD_COMMAND
+    result = _execute(v, command, tag, account, order_id, price, qty)
     if result < 0 and result != EVENTS_FULL:
         v.head[H_REJECTS if result == UNKNOWN_ID else H_INVALID] += 1
     return result
