@@ -1,1 +1,1 @@
-"""Host tuning with pyinfra: topology -> plan -> apply -> audit."""
+"""Host tuning below the services: topology -> plan -> apply -> audit. `python -m infra.tuning apply|audit`."""
