@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 from infra.emulator.addresses import PUBLIC_GATEWAY, PUBLIC_RANGE
 from infra.emulator.errors import EmulatorError
 from infra.emulator.machines.base import PrivateNetwork
+from infra.emulator.process import ProcessRef
 
 PUBLIC_BRIDGE = "br0"
 # Every private interface of Hetzner's has this; a packet that fits here fits there.
@@ -67,6 +69,13 @@ def _ensure_bridge(name: str, bridge: str, address: str, mtu: int) -> None:
 def remove(name: str) -> None:
     """Remove the namespace, and the mount that `ip netns` made for the first one of all, where ours was the last."""
     if namespace_path(name).exists():
+        # Ways into hosts that are gone (ssh's shared connections) would keep the namespace alive without a name.
+        pids = map(int, run("ip", "netns", "pids", namespace(name)).split())
+        inside = [ref for pid in pids if (ref := ProcessRef.of(pid))]
+        for ref in inside:
+            ref.kill(signal.SIGKILL)
+        for ref in inside:
+            ref.wait(5)
         run("ip", "netns", "del", namespace(name))
     folder = namespace_path(name).parent
     if folder.is_dir() and not any(folder.iterdir()) and shutil.which("umount"):

@@ -53,6 +53,8 @@ class NspawnMachines:
         self.folder = folder
         self.images = images
         self._generation = time.time_ns()
+        # Launchers this daemon started, to be reaped when they end. Those of an earlier daemon are init's.
+        self._started: dict[int, subprocess.Popen[bytes]] = {}
 
     async def start(self) -> None:
         require_machine_tools()
@@ -105,6 +107,7 @@ class NspawnMachines:
                 cwd="/",
                 start_new_session=True,
             )
+        self._started[spec.id] = child
         if ref := ProcessRef.of(child.pid):
             write_ref(folder / "launcher.json", ref)
         await self._until(spec, generation, child)
@@ -138,6 +141,8 @@ class NspawnMachines:
             await asyncio.to_thread(shutil.rmtree, doomed)
 
     def alive(self, ident: int) -> bool:
+        if (child := self._started.get(ident)) and child.poll() is not None:
+            del self._started[ident]
         return self._launcher(ident) is not None
 
     def info(self, ident: int) -> MachineInfo:
@@ -175,6 +180,8 @@ class NspawnMachines:
         """No process of the machine, no cgroup."""
         cgroups.kill(self._cgroup(ident))
         cgroups.remove(self._cgroup(ident))
+        if child := self._started.pop(ident, None):
+            child.wait()
         (self._home(ident) / "launcher.json").unlink(missing_ok=True)
 
     async def _until(self, spec: MachineSpec, generation: int, child: "subprocess.Popen[bytes] | None") -> None:
