@@ -23,6 +23,7 @@ HIGH_WATER: Final = 100_000
 LOW_WATER: Final = 20_000
 MAX_OVERFLOW: Final = 1_000_000
 STALLED_AFTER_S: Final = 5.0
+REPEAT_LOG_S: Final = 10.0
 _TICK_S: Final = 0.02
 _MAY_COME: Final = (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 """A topic that is not there now: asked again, it may be."""
@@ -108,6 +109,7 @@ class KafkaPublisher:
         self._ticker: asyncio.Task[None] | None = None
         self._progress_at = time.monotonic()
         self._last_delivered = 0
+        self._logged: tuple[int, float] = (0, 0.0)
         self._closing = threading.Event()
         settings: dict[str, Any] = {
             "bootstrap.servers": cfg.bootstrap_servers,
@@ -126,6 +128,7 @@ class KafkaPublisher:
             "delivery.report.only.error": True,  # delivered ones are counted, not called back one by one
             "on_delivery": self._on_delivery,
             "error_cb": self._on_error,
+            "log_level": 0,  # error_cb tells the same, and is not said again twice a second
             **overrides,
         }
         self._producer = Producer(settings)
@@ -144,7 +147,7 @@ class KafkaPublisher:
                     return
                 why = f"topics are missing: {', '.join(missing)}"
             except KafkaException as e:
-                why = str(e.args[0])
+                why = e.args[0].str()
             self.last_error = why
             if why != said:
                 log.warning("kafka %s: not ready, will try on: %s", self.cfg.bootstrap_servers, why)
@@ -177,8 +180,8 @@ class KafkaPublisher:
 
     @property
     def outstanding(self) -> int:
-        """Events taken, not yet acknowledged."""
-        return len(self._producer) + len(self._overflow)
+        """Events taken, not yet acknowledged. Errors that wait to be told count too, so it may be a little high."""
+        return min(self.produced - self.failed, len(self._producer) + len(self._overflow))
 
     @property
     def queued_here(self) -> int:
@@ -279,8 +282,11 @@ class KafkaPublisher:
         self.last_error = str(error)
         if error.fatal():
             self._fail(error)
-        else:
-            log.warning("kafka %s: %s", self.cfg.bootstrap_servers, error)
+            return
+        code, now = error.code(), time.monotonic()
+        if code != self._logged[0] or now - self._logged[1] > REPEAT_LOG_S:
+            self._logged = (code, now)
+            log.warning("kafka %s: %s", self.cfg.bootstrap_servers, error.str())
 
     def _fail(self, error: KafkaError) -> None:
         self.last_error = str(error)
