@@ -11,10 +11,11 @@ import json
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -51,6 +52,25 @@ def count_folder(folder: Path, names: Iterable[str] | None = None) -> Counts:
     return dict(total)
 
 
+def count_frames(venue: str, frames: Iterable[tuple[str, str]]) -> Counts:
+    """Counts over the messages of one venue, given as (topic, text): of a session that was never in a file."""
+    total: Counts = defaultdict(Symbol)
+    messages = ({"_topic": topic, **json.loads(text)} for topic, text in frames)
+    (_okx_frames if venue == "okx" else _binance_frames)(messages, total)
+    return dict(total)
+
+
+def _messages(file: Path, split: Callable[[str], str]) -> Iterator[Any]:
+    """The messages of a file, up to the first line that is none."""
+    for line in _lines(file):
+        try:
+            text = split(line)
+            if text:
+                yield json.loads(text)
+        except (IndexError, json.JSONDecodeError):
+            return
+
+
 def _lines(file: Path) -> Iterator[str]:
     """The lines of a file, up to where it is damaged."""
     try:
@@ -62,16 +82,19 @@ def _lines(file: Path) -> Iterator[str]:
 
 def _okx(file: Path, total: Counts) -> None:
     """cryptofeed's raw format: `time: message`, with the address before it on lines that change it."""
-    for line in _lines(file):
+
+    def split(line: str) -> str:
         if line.startswith("wss://") and " -> " in line:
             line = line.split(" -> ", 1)[1]
         elif line.startswith(("wss://", "https://", "configuration:")):
-            continue
-        _, _, text = line.partition(": ")
-        try:
-            message = json.loads(text)
-        except json.JSONDecodeError:
-            return
+            return ""
+        return line.partition(": ")[2]
+
+    _okx_frames(_messages(file, split), total)
+
+
+def _okx_frames(messages: Iterator[Any], total: Counts) -> None:
+    for message in messages:
         if "data" not in message or "arg" not in message:
             continue
         symbol = total["okx", message["arg"]["instId"]]
@@ -86,30 +109,31 @@ def _okx(file: Path, total: Counts) -> None:
 
 def _binance(file: Path, total: Counts) -> None:
     """hftbacktest's format: `nanoseconds message`; REST snapshots stand in line and name no symbol."""
-    own: Counts = defaultdict(Symbol)
-    snapshots = Tally()
+    _binance_frames(_messages(file, lambda line: line.split(" ", 1)[1]), total)
+
+
+def _binance_frames(messages: Iterator[Any], total: Counts) -> None:
+    own: dict[str, Symbol] = defaultdict(Symbol)
+    snapshots: list[Any] = []
     kind = "binance"
-    for line in _lines(file):
-        try:
-            message = json.loads(line.split(" ", 1)[1])
-        except (IndexError, json.JSONDecodeError):
-            break
+    for message in messages:
         if "lastUpdateId" in message:
-            for level in message["bids"] + message["asks"]:
-                snapshots.add(level[1])
+            snapshots.append(message)
             continue
         data = message["data"]
         if data.get("e") == "trade":
-            own[kind, data["s"]].trades.add(data["q"])
+            own[data["s"]].trades.add(data["q"])
         elif data.get("e") == "depthUpdate":
             if "pu" in data:
                 kind = "binance_usdm"
             for level in data["b"] + data["a"]:
-                own[kind, data["s"]].updates.add(level[1])
-    names = {name for _, name in own}
-    if len(names) == 1:
-        own[kind, names.pop()].snapshots = snapshots
-    for (_, name), found in own.items():  # trades may have come before the first depth update told the kind
+                own[data["s"]].updates.add(level[1])
+    for message in snapshots:
+        # A snapshot names no symbol: its topic does where there is one, else the file holds a single symbol.
+        name = message["_topic"].partition("@")[0].upper() if "_topic" in message else next(iter(own))
+        for level in message["bids"] + message["asks"]:
+            own[name].snapshots.add(level[1])
+    for name, found in own.items():
         symbol = total[kind, name]
         for what in ("trades", "updates", "snapshots"):
             into, add = getattr(symbol, what), getattr(found, what)

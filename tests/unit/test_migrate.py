@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baretick.warehouse import migrate
@@ -68,6 +68,7 @@ def test_each_is_applied_once_and_in_order() -> None:
     assert said[0].startswith("[1/3] 0001_step.sql") and len(said) == 5
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.booleans())
 def test_a_kill_at_any_point_is_resumed(fuse: int, after: bool) -> None:
     db = Ledger()
@@ -126,6 +127,7 @@ def test_statements_are_split_outside_quotes_and_comments() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab '`", max_size=10).map(lambda s: "SELECT " + repr(s)), min_size=1, max_size=5))
 def test_joined_statements_come_apart_again(parts: list[str]) -> None:
     assert statements(";\n".join(parts)) == parts

@@ -65,6 +65,7 @@ def rows_of(payloads: list[bytes]) -> tuple[list[list[tuple[object, ...]]], list
     return found, np.flatnonzero(status == decode.SLOW).tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(market, max_size=12))
 def test_the_compiled_pass_reads_market_data_as_the_event_model_does(found: list[events.Event]) -> None:
     rows, left = rows_of([events.encode(e) for e in found])
@@ -72,7 +73,7 @@ def test_the_compiled_pass_reads_market_data_as_the_event_model_does(found: list
     assert rows == [expected(e) for e in found]
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(market, st.data())
 def test_a_damaged_record_is_read_as_the_event_model_does_or_left_to_it(
     event: events.Event, data: st.DataObject
@@ -99,6 +100,7 @@ def test_a_damaged_record_is_read_as_the_event_model_does_or_left_to_it(
         assert rows == [expected(model)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=200), others.map(events.encode)), min_size=1, max_size=8))
 def test_no_record_stops_a_batch(payloads: list[bytes | None]) -> None:
     batch = make_batch("trading.orders", 0, list(range(10, 10 + len(payloads))), payloads)
@@ -135,6 +137,7 @@ def test_a_header_that_is_no_text_spoils_only_its_own_record() -> None:
     assert tables == {"hft_data.raw_ticks": [7, 9], "hft_data.dead_letters": [8]}
 
 
+@settings(deadline=None)
 @given(st.lists(market, min_size=1, max_size=10))
 def test_the_same_records_make_the_same_bytes(found: list[events.Event]) -> None:
     payloads = [events.encode(e) for e in found]
@@ -143,6 +146,7 @@ def test_the_same_records_make_the_same_bytes(found: list[events.Event]) -> None
     assert one.token == two.token == f"md.books:1:0-{len(payloads) - 1}"
 
 
+@settings(deadline=None)
 @given(st.lists(trades, min_size=1, max_size=20))
 def test_trade_spans_cover_just_the_trades_of_each_symbol(found: list[Trade]) -> None:
     batch = make_batch("md.trades", 0, range(len(found)), [events.encode(e) for e in found])

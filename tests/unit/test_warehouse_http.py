@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baretick.warehouse.server import coding, sql
@@ -50,6 +50,7 @@ def test_a_cut_format_name_waits_for_the_rest() -> None:
     assert found is not None and found.format == "JSON"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30))
 def test_a_body_in_pieces_is_recognised_like_the_whole(cut: int) -> None:
     body = b"INSERT INTO t (a) FORMAT CSV\n1\n2\n"
@@ -71,6 +72,7 @@ def test_client_side_files_are_recognised() -> None:
     assert not sql.writes_server_files(b"SELECT 'INTO OUTFILE'")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=2000), min_size=1, max_size=4),
     st.integers(1, 100),
