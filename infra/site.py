@@ -38,7 +38,7 @@ LOCATION_ZONES = {
     "sin": "ap-southeast",
 }
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-RESERVED_NAMES = {*SERVICE_POOLS, *COMMON_SERVICES, "all", "ungrouped", "localhost", "metal"}
+RESERVED_NAMES = {*SERVICE_POOLS, *COMMON_SERVICES, "all", "ungrouped", "localhost", "mirrored"}
 
 
 def _name(value: str) -> str:

@@ -17,6 +17,8 @@ def build(outputs: Outputs, ssh_config: Path) -> dict[str, Any]:
         groups[f"pool_{host.pool}"].append(name)
         for service in (*COMMON_SERVICES, *host.services):
             groups[service].append(name)
+        if outputs.site.mirror_url:
+            groups["mirrored"].append(name)
     return {
         "_meta": {"hostvars": {name: host_vars(outputs.stack, name, host) for name, host in outputs.hosts.items()}},
         "all": {"children": sorted(groups), "vars": site_vars(outputs, ssh_config)},
@@ -55,13 +57,17 @@ def site_vars(outputs: Outputs, ssh_config: Path) -> dict[str, Any]:
 
 
 def artefacts(mirror_url: str | None) -> dict[str, dict[str, Any]]:
-    """Every pinned artefact by name; its address is the site's mirror where it has one, upstream where not."""
+    """Every artefact that is one file, by name: as the site's mirror serves it, or as upstream has it.
+
+    Upstream's file is not always the one that the mirror keeps: its checksum is None where upstream names none.
+    """
     return {
         a.name: {
             "version": a.version,
             "file": a.file,
-            "sha256": a.sha256,
             "url": f"{mirror_url}/{a.name}/{a.version}/{a.file}" if mirror_url else a.upstream,
+            "sha256": a.sha256 if mirror_url else a.upstream_sha256,
         }
         for a in load()
+        if a.stored and a.file
     }

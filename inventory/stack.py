@@ -18,16 +18,18 @@ def main() -> int:
         # Everything about hosts is in `--list` already.
         print("{}")
         return 0
+    from infra.mirror.errors import MirrorError
     from inventory import ssh
     from inventory.build import build
     from inventory.outputs import NoSite, read, stack_name
 
     try:
         outputs = read(stack_name())
-    except NoSite as e:
+        inventory = build(outputs, ssh.write(outputs))
+    except (NoSite, MirrorError) as e:
         print(f"no inventory: {e}", file=sys.stderr)
         return 1
-    print(json.dumps(build(outputs, ssh.write(outputs)), indent=2))
+    print(json.dumps(inventory, indent=2))
     return 0
 
 

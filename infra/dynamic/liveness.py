@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
     ConfigureRequest,
     CreateResult,
     DiffResult,
@@ -31,6 +33,14 @@ class LivenessProvider(ResourceProvider):
 
         found, _ = credentials(req.config.get("baretick:site"), req.config.get)
         self.api = ServerApi(found.endpoint, found.token)
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        from infra.dynamic.revive import fault
+
+        # In a preview of something new the id is not known yet.
+        known = isinstance(news.get("server_id"), int | float)
+        reason = fault(self.api, news) if known else None
+        return CheckResult(news, [CheckFailure("server_id", reason)] if reason else [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         from infra.dynamic.revive import revive

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.access import close_connections, identity_path
-from infra.dynamic.server_api import ServerApi
+from infra.dynamic.server_api import ApiFault, ServerApi
 
 # A cloud server boots in well under a minute; what takes longer than this has failed.
 PATIENCE_SECONDS = 240.0
@@ -23,14 +23,23 @@ class NotAlive(Exception):
     """A server that could not be brought to life; the message says what was tried and what came back."""
 
 
+def fault(api: ServerApi, props: Mapping[str, Any]) -> str | None:
+    """Why this server cannot be looked after at all; None where it can."""
+    try:
+        status = api.status(int(props["server_id"]))
+    except ApiFault as e:
+        return str(e)
+    if status is None:
+        return (
+            f"server {props['name']} ({int(props['server_id'])}) was deleted behind Pulumi's back: "
+            "run `pulumi up --refresh`, which makes it anew"
+        )
+    return None
+
+
 def revive(api: ServerApi, props: Mapping[str, Any], patience: float = PATIENCE_SECONDS) -> None:
     server_id = int(props["server_id"])
-    status = api.status(server_id)
-    if status is None:
-        raise NotAlive(
-            f"server {props['name']} ({server_id}) no longer exists: run `pulumi up --refresh`, which makes it anew"
-        )
-    if status == "off":
+    if api.status(server_id) == "off":
         # Connections that are still shared lead to the machine that died.
         close_connections(str(props["stack"]), str(props["name"]))
         api.power_on(server_id)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from paramiko import HostKeys, SSHConfig
 
 from infra import access
@@ -71,6 +73,7 @@ def test_hosts_are_grouped_by_pool_and_by_service(stack: outputs.Outputs) -> Non
         "prometheus": ["ops-1"],
         "base": everyone,
         "node_exporter": everyone,
+        "mirrored": everyone,
     }
     assert made["all"]["children"] == sorted(groups)
 
@@ -100,8 +103,28 @@ def test_artefacts_come_from_the_mirror_where_there_is_one_and_from_upstream_whe
     mirrored, upstream = build.artefacts("http://m:8480"), build.artefacts(None)
     kafka = mirrored["kafka"]
     assert kafka["url"] == f"http://m:8480/kafka/{kafka['version']}/{kafka['file']}"
-    assert upstream["kafka"]["url"].startswith("https://")
-    assert kafka["sha256"] == upstream["kafka"]["sha256"] and len(kafka["sha256"]) == 64
+    assert len(kafka["sha256"]) == 64
+    assert upstream["kafka"]["url"].startswith("https://archive.apache.org/")
+    assert upstream["kafka"]["sha256"] != kafka["sha256"]
+
+
+def test_a_site_without_a_mirror_leaves_the_roles_their_own_addresses(
+    monkeypatch: pytest.MonkeyPatch, stack: outputs.Outputs
+) -> None:
+    monkeypatch.setattr(outputs, "_raw", lambda stack: published(mirror_url=None))
+    assert "mirrored" not in build.build(outputs.read("local"), Path("/x/ssh_config"))
+
+
+def test_what_the_mirror_serves_is_what_the_roles_are_told_to_install() -> None:
+    told = yaml.safe_load((ROOT / "inventory/group_vars/mirrored/artefacts.yml").read_text())
+    served = build.artefacts("http://m:8480")
+    named = {name for value in told.values() for name in re.findall(r"artefacts\.(\w+)\.", value)}
+    assert named and named <= set(served)
+    for variable, value in told.items():
+        role = variable.split("_")[0]
+        defaults = yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text())
+        assert variable in defaults, f"role {role} has no variable {variable}"
+        assert value.startswith("{{ artefacts." + role + ".")
 
 
 def test_ssh_takes_the_config_for_every_host(stack: outputs.Outputs) -> None:

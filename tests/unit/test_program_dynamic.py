@@ -169,12 +169,17 @@ def test_a_server_that_is_off_is_powered_on_before_its_ssh_is_waited_for(
     assert waited == ["data-1"]
 
 
-def test_a_server_that_is_gone_is_told_with_the_command_that_makes_it_anew(
-    hetzner: FakeHetzner, api: ServerApi
+def test_a_server_that_is_gone_is_told_before_anything_changes(
+    hetzner: FakeHetzner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hetzner.refuses(404)
-    with pytest.raises(revive.NotAlive, match=r"data-1 \(7\) no longer exists: run `pulumi up --refresh`"):
-        revive.revive(api, PROPS)
+    (failure,) = configured(hetzner.refuses(404), monkeypatch).check({}, dict(PROPS)).failures
+    assert "data-1 (7) was deleted behind Pulumi's back: run `pulumi up --refresh`" in failure.reason
+
+
+def test_a_server_that_is_there_or_not_yet_known_passes(hetzner: FakeHetzner, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = configured(hetzner.serves("off"), monkeypatch)
+    assert provider.check({}, dict(PROPS)).failures == []
+    assert provider.check({}, {**PROPS, "server_id": object()}).failures == []
 
 
 def test_a_power_on_that_fails_is_told_with_hetzners_reason(hetzner: FakeHetzner, api: ServerApi) -> None:
