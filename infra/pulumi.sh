@@ -16,7 +16,13 @@ if [ -z "${PULUMI_BACKEND_URL:-}" ]; then
 fi
 if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ] && [ -z "${PULUMI_CONFIG_PASSPHRASE_FILE:-}" ]; then
     passphrase="$root/.baretick/passphrase"
-    [ -s "$passphrase" ] || (umask 077; head -c 24 /dev/urandom | base64 > "$passphrase")
+    if [ ! -s "$passphrase" ]; then
+        (umask 077; head -c 24 /dev/urandom | base64 > "$passphrase")
+        # A salt that Pulumi noted beside an earlier passphrase fits no other; a file with secrets keeps its own.
+        for file in "$root"/Pulumi.*.yaml; do
+            grep -q 'secure:' "$file" || sed -i '/^encryptionsalt:/d' "$file"
+        done
+    fi
     export PULUMI_CONFIG_PASSPHRASE_FILE="$passphrase"
 fi
 version=$("$root/.venv/bin/python" -c 'from importlib.metadata import version; print(version("pulumi-hcloud"))')
@@ -25,5 +31,13 @@ if [ ! -e "$plugins/pulumi-resource-hcloud" ]; then
     mkdir -p "$plugins"
     ln -sfn "$plugin/pulumi-resource-hcloud" "$plugins/pulumi-resource-hcloud"
 fi
-export PATH="$root/.venv/bin:$language:$cli:$PATH"
-exec "$cli/pulumi" "$@"
+# Pulumi wants its language host beside itself, and resolves links: hard links, or copies across file systems.
+bin="$PULUMI_HOME/bin"
+mkdir -p "$bin"
+for file in "$cli"/pulumi "$language"/pulumi-*; do
+    [ "$bin/${file##*/}" -ef "$file" ] || ln -f "$file" "$bin/" 2>/dev/null || cp -pu "$file" "$bin/"
+done
+export PATH="$root/.venv/bin:$bin:$PATH"
+# The dynamic providers are loaded by name, in a process of their own.
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+exec "$bin/pulumi" "$@"
