@@ -11,6 +11,8 @@ from infra.emulator.errors import EmulatorError
 # Any 64 characters are a token here.
 TOKEN = "emulated" * 8
 ACTION_SECONDS = 120.0
+# A port of another program may take a connection and say nothing.
+HEALTH_SECONDS = 5.0
 
 
 class Client:
@@ -18,7 +20,7 @@ class Client:
         self.base = f"http://127.0.0.1:{port}"
         self._timeout = timeout
 
-    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def call(self, method: str, path: str, body: object = None, timeout: float | None = None) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - loopback, always http
             self.base + path,
             method=method,
@@ -26,7 +28,7 @@ class Client:
             headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout or self._timeout) as answer:  # noqa: S310
                 return _parsed(answer.read())
         except urllib.error.HTTPError as error:
             refusal = _parsed(error.read()).get("error", {})
@@ -40,7 +42,7 @@ class Client:
     def health(self) -> dict[str, Any] | None:
         """None where no emulator answers."""
         try:
-            return self.get("/_emulator/health")
+            return self.call("GET", "/_emulator/health", timeout=HEALTH_SECONDS)
         except (OSError, EmulatorError, ValueError):
             return None
 

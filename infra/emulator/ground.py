@@ -34,9 +34,11 @@ def clear(instance: Instance, grace: float) -> None:
 
 
 def clear_remains(instance: Instance) -> None:
-    group = cgroups.instance(instance.name)
-    cgroups.kill(group)
-    cgroups.remove(group)
+    if _of_another_clone(instance):
+        return
+    if group := cgroups.existing(instance.name):
+        cgroups.kill(group)
+        cgroups.remove(group)
     network.remove(instance.name)
 
 
@@ -47,8 +49,16 @@ def remains(instance: Instance) -> list[str]:
         ref: ProcessRef | None = read_ref(file)
         if ref and file != instance.settings:
             found.append(f"process {ref.pid} ({file.stem})")
-    if cgroups.instance(instance.name).exists():
-        found.append(f"cgroup {cgroups.instance(instance.name)}")
+    if _of_another_clone(instance):
+        return found
+    if group := cgroups.existing(instance.name):
+        found.append(f"cgroup {group}")
     if network.namespace_path(instance.name).exists():
         found.append(f"network namespace {network.namespace(instance.name)}")
     return sorted(set(found))
+
+
+def _of_another_clone(instance: Instance) -> bool:
+    """Whether the ground under this name is that of a clone which still exists: then it is not ours to take."""
+    owner = cgroups.owner(instance.name)
+    return owner is not None and owner != instance.folder and owner.exists()

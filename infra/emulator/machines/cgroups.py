@@ -1,25 +1,64 @@
 """The v2 cgroup that holds an instance's machines: found where this system mounts it, emptied and removed after."""
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
 from infra.emulator.errors import EmulatorError
 
+# Says which clone's instance a group belongs to: gone when the group is, unlike any file.
+_OWNER = "user.baretick.folder"
+
 
 def root() -> Path:
     """Where cgroup v2 is: the whole hierarchy on a modern system, a side mount on a hybrid one."""
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, where, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(where)
+    if found := _mounted():
+        return found
     raise EmulatorError(
         "no cgroup v2 hierarchy is mounted, and machines need one: mount -t cgroup2 none /sys/fs/cgroup/unified"
     )
 
 
+def _mounted() -> Path | None:
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(where)
+    return None
+
+
 def instance(name: str) -> Path:
     return root() / f"bt-{name}"
+
+
+def existing(name: str) -> Path | None:
+    """The instance's group, where there is one."""
+    mounted = _mounted()
+    return mounted / f"bt-{name}" if mounted and (mounted / f"bt-{name}").exists() else None
+
+
+def owner(name: str) -> Path | None:
+    """The folder of the instance that has the group, where the group says so."""
+    group = existing(name)
+    if group is None:
+        return None
+    try:
+        return Path(os.fsdecode(os.getxattr(group, _OWNER)))
+    except OSError:
+        return None
+
+
+def claim(name: str, folder: Path) -> None:
+    """Take the name for the instance in that folder; refuse where another clone's machines have it."""
+    other = owner(name)
+    if other and other != folder and populated(instance(name)):
+        raise EmulatorError(
+            f"machines named {name!r} run already, for {other}: stop them there, or choose another stack name here"
+        )
+    make(instance(name))
+    with contextlib.suppress(OSError):  # a kernel before 5.7 keeps no such note; then names are not guarded
+        os.setxattr(instance(name), _OWNER, os.fsencode(folder))
 
 
 def make(folder: Path) -> Path:

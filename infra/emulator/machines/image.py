@@ -86,7 +86,7 @@ def _build(home: Path, suite: str, sources: list[Source], progress: Progress) ->
             while child.poll() is None:
                 progress(f"building the Debian {suite} base image, once ({time.monotonic() - started:.0f} s)")
                 try:
-                    child.wait(5)
+                    child.wait(10)
                 except subprocess.TimeoutExpired:
                     continue
         except BaseException:

@@ -58,6 +58,7 @@ class NspawnMachines:
 
     async def start(self) -> None:
         require_machine_tools()
+        cgroups.claim(self.name, self.folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)
         # Only the owner lists the machines; services inside reach their own files through it.
         self.folder.chmod(0o711)
