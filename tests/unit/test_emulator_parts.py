@@ -185,7 +185,7 @@ async def test_a_child_that_dies_is_started_again_and_ended_with_its_keeper(tmp_
     assert child.restarts == 1
     await child.close()
     assert ProcessRef.of(second) is None
-    assert not (tmp_path / "nap.json").exists()  # noqa: ASYNC240
+    assert not (tmp_path / "nap.json").exists()
 
 
 async def test_a_child_left_by_a_killed_keeper_is_ended_before_the_next_begins(tmp_path: Path) -> None:
