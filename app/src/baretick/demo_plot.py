@@ -39,28 +39,39 @@ def draw(report: Report, path: Path) -> None:
         _volume(fig.add_subplot(grid[1, 0]), market)
         _profit(fig.add_subplot(grid[1, 1]), market)
         _latency(fig.add_subplot(grid[1, 2]), report)
-        source = report.sources[market.venue]
-        kind, _, what = source.partition(":")
-        words = {"capture": f"recorded session {what}", "synthetic": f"SYNTHETIC session, seed {what}"}
         fig.text(0.06, 0.945, f"{market.symbol} at {market.venue}", fontsize=19, weight="bold")
-        fig.text(0.06, 0.913, words.get(kind, f"live, {what}"), fontsize=10.5, color=MUTED)
+        fig.text(0.06, 0.913, _source(report.sources[market.venue]), fontsize=10.5, color=MUTED)
         _figures(fig, report, market)
         fig.savefig(path, facecolor=GROUND)
         plt.close(fig)
 
 
+def _source(source: str) -> str:
+    kind, _, what = source.partition(":")
+    if kind == "synthetic":
+        return f"SYNTHETIC session, made up from seed {what}"
+    if kind == "capture":
+        files = [name.rpartition("/")[2] for name in what.split(",")]
+        return "recorded session " + files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    return f"live from {what}"
+
+
+def _micros(ns: int) -> str:
+    return f"{ns / 1000:,.0f} µs" if ns < 1_000_000 else f"{ns / 1e6:,.1f} ms"
+
+
 def _figures(fig: Any, report: Report, market: Market) -> None:
     order = report.tick_to_order
     figures = [
-        ("trades seen", f"{market.trades:,}", INK),
+        ("trades", f"{market.trades:,}", INK),
         ("orders", f"{market.orders:,}", INK),
         ("fills", f"{market.fills:,}", INK),
         ("P&L", f"{market.pnl:+,.2f}", BUY if market.pnl >= 0 else SELL),
-        ("tick to order p50", f"{order.percentile(50) / 1000:,.0f} µs" if order.count else "-", MICRO),
-        ("p99", f"{order.percentile(99) / 1000:,.0f} µs" if order.count else "-", MICRO),
+        ("tick to order p50", _micros(order.percentile(50)) if order.count else "-", MICRO),
+        ("p99", _micros(order.percentile(99)) if order.count else "-", MICRO),
     ]
     for i, (name, value, colour) in enumerate(figures):
-        x = 0.975 - (len(figures) - 1 - i) * 0.095
+        x = 0.975 - (len(figures) - 1 - i) * 0.088
         fig.text(x, 0.945, value, fontsize=15, weight="bold", color=colour, ha="right")
         fig.text(x, 0.916, name, fontsize=8.5, color=MUTED, ha="right")
 
@@ -72,6 +83,10 @@ def _prices(ax: Any, market: Market) -> None:
     t, p = market.micro
     if len(t):
         ax.plot(t, p, color=MICRO, lw=1.25, label="microprice")
+    t, p = market.sent
+    if len(t):
+        ax.scatter(t, p, marker="o", s=105, facecolors="none", edgecolors=GOLD, linewidths=0.8, alpha=0.75, zorder=4,
+                   label=f"{len(t)} orders")  # fmt: skip
     for (t, p), marker, colour, name in (
         (market.buys, "^", BUY, f"{len(market.buys[0])} buys"),
         (market.sells, "v", SELL, f"{len(market.sells[0])} sells"),
@@ -83,7 +98,7 @@ def _prices(ax: Any, market: Market) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.2f}" if abs(v) < 1000 else f"{v:,.0f}"))
     ax.margins(x=0.008, y=0.07)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right", ncols=4, fontsize=9, handlelength=1.4, bbox_to_anchor=(1.0, 1.1))
+        ax.legend(loc="upper right", ncols=5, fontsize=9, handlelength=1.4, bbox_to_anchor=(1.0, 1.1))
 
 
 def _volume(ax: Any, market: Market) -> None:
@@ -92,8 +107,17 @@ def _volume(ax: Any, market: Market) -> None:
         ax.bar(t + 0.25, bought, width=0.44, color=BUY, alpha=0.85, label="taker buys")
         ax.bar(t + 0.25, -sold, width=0.44, color=SELL, alpha=0.85, label="taker sells")
         ax.legend(loc="upper right", ncols=2, fontsize=8.5, handlelength=1.0)
+        # One burst must not flatten all the rest: what is higher than this is cut off, and its size written there.
+        top = 1.6 * float(np.percentile(np.concatenate([bought, sold]), 97)) or 1.0
+        ax.set_ylim(-min(top, 1.15 * sold.max() or top), 1.3 * min(top, bought.max() or top))
+        for values, sign in ((bought, 1), (sold, -1)):
+            for i in np.flatnonzero(values > top).tolist():
+                ax.annotate(
+                    f"{values[i]:,.0f}", (t[i] + 0.25, sign * top), xytext=(-4, -9 * sign), textcoords="offset points",
+                    fontsize=7.5, color=INK, ha="right", va="center",
+                )  # fmt: skip
     ax.axhline(0, color=MUTED, lw=0.6)
-    ax.margins(x=0.01, y=0.18)
+    ax.margins(x=0.01)
     ax.set_title("traded quantity, each half second", pad=8)
     ax.set_xlabel("seconds")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{abs(v):g}"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +39,7 @@ class Market:
     pnl: float
     price: tuple[F64, F64] = (np.empty(0), np.empty(0))
     micro: tuple[F64, F64] = (np.empty(0), np.empty(0))
+    sent: tuple[F64, F64] = (np.empty(0), np.empty(0))
     buys: tuple[F64, F64] = (np.empty(0), np.empty(0))
     sells: tuple[F64, F64] = (np.empty(0), np.empty(0))
     volume: tuple[F64, F64, F64] = (np.empty(0), np.empty(0), np.empty(0))
@@ -134,6 +136,11 @@ def _series(db: Database, market: Market) -> None:
     )
     market.buys = _columns([r for r in fills if r["side"] == "buy"], "t", "p")
     market.sells = _columns([r for r in fills if r["side"] == "sell"], "t", "p")
+    sent = pairs(
+        f"SELECT {seconds('min(ts)')} AS t, toFloat64(any(price)) AS p FROM hft_data.orders "  # noqa: S608
+        f"WHERE {where} AND status != 'rejected' GROUP BY order_id ORDER BY t"
+    )
+    market.sent = _columns(sent, "t", "p")
     bars = pairs(
         f"SELECT floor({seconds('recv_ts')} * 2) / 2 AS t, sumIf(toFloat64(qty), side = 'buy') AS b, "  # noqa: S608
         f"sumIf(toFloat64(qty), side = 'sell') AS s FROM hft_data.raw_ticks WHERE {where} AND event = 'trade' "
@@ -197,6 +204,13 @@ def _checks(
     return checks
 
 
+def _table(title: str) -> Table:
+    """Without frames and paddings, so that the widest fits 80 columns."""
+    return Table(
+        title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
+    )
+
+
 def show(report: Report, console: Console, picture: Path) -> None:
     """The table that the demo ends with."""
     console.print()
@@ -204,25 +218,24 @@ def show(report: Report, console: Console, picture: Path) -> None:
         kind, _, what = source.partition(":")
         name = {"capture": "recorded capture", "synthetic": "SYNTHETIC, made up from seed"}.get(kind, "live venue")
         console.print(f"[bold]{venue}[/]  {name} [cyan]{what}[/]")
-    table = Table(title="trading", title_justify="left", header_style="bold")
-    for name in ("venue", "symbol"):
-        table.add_column(name)
-    for name in ("trades", "orders", "rejected", "fills", "position", "turnover", "P&L"):
-        table.add_column(name, justify="right")
+    table = _table("trading")
+    table.add_column("market", no_wrap=True)
+    for name in ("trades", "orders", "refused", "fills", "position", "turnover", "P&L"):
+        table.add_column(name, justify="right", no_wrap=True)
     for m in report.markets:
         colour = "green" if m.pnl > 0 else "red" if m.pnl < 0 else "dim"
         table.add_row(
-            m.venue, m.symbol, f"{m.trades:,}", f"{m.orders:,}", f"{m.rejected:,}", f"{m.fills:,}",
-            f"{m.position:+.5f}", f"{m.turnover:,.0f}", f"[{colour}]{m.pnl:+,.2f}[/]",
+            f"{m.venue} {m.symbol}", f"{m.trades:,}", f"{m.orders:,}", f"{m.rejected:,}", f"{m.fills:,}",
+            f"{m.position:+.4g}", f"{m.turnover:,.0f}", f"[{colour}]{m.pnl:+,.2f}[/]",
         )  # fmt: skip
     console.print(table)
-    table = Table(title="warehouse", title_justify="left", header_style="bold")
+    table = _table("warehouse")
     table.add_column("table")
     table.add_column("rows", justify="right")
     for name, n in report.rows.items():
         table.add_row(name, f"{n:,}")
     console.print(table)
-    table = Table(title="latency (microseconds)", title_justify="left", header_style="bold")
+    table = _table("latency (microseconds)")
     table.add_column("from the frame's reception to")
     for name in ("count", "p50", "p99", "max"):
         table.add_column(name, justify="right")
