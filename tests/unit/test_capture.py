@@ -20,7 +20,9 @@ def okx_line(second: int, **extra: str) -> str:
 def okx_file(folder: Path, lines: list[str], end: str = "\n") -> Path:
     path = folder / "okx" / "ws.raw"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([f"{OKX} <-> 1652459224.5", f'{OKX} <- 1652459224.6: {{"op":"subscribe"}}', *lines]) + end)
+    path.write_text(
+        "\n".join([f"{OKX} <-> 1652459224.5", f'{OKX} <- 1652459224.6: {{"op":"subscribe"}}', *lines]) + end
+    )
     return path
 
 

@@ -159,7 +159,9 @@ def test_control_frames_are_neither_events_nor_garbage() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
-    lambda x: st.lists(x, max_size=4) | st.dictionaries(st.sampled_from(["arg", "data", "px", "channel"]), x, max_size=4),
+    lambda x: (
+        st.lists(x, max_size=4) | st.dictionaries(st.sampled_from(["arg", "data", "px", "channel"]), x, max_size=4)
+    ),
     max_leaves=12,
 )
 number = st.sampled_from(["1", "0", "1.5", "x", "", "1e3", "9" * 30, "0.00000000001", "-2"])
@@ -244,8 +246,12 @@ def abs_level_in_top(frames, drop: int) -> list[bool]:
     bids, asks = c.books[SYMBOL].top(25)
     lowest, highest = bids[-1][0], asks[-1][0]
     data = json.loads(frames[drop].text)["data"][0]
-    changed = [to_scaled(x[0], 10) > lowest for x in data["bids"]] + [to_scaled(x[0], 10) < highest for x in data["asks"]]
+    changed = [to_scaled(x[0], 10) > lowest for x in data["bids"]] + [
+        to_scaled(x[0], 10) < highest for x in data["asks"]
+    ]
     # The next update may say the same level again, and so mend it before a checksum sees it.
-    following = {x[0] for f in frames[drop + 1 : drop + 2] for s in ("bids", "asks") for x in json.loads(f.text)["data"][0][s]}
+    following = {
+        x[0] for f in frames[drop + 1 : drop + 2] for s in ("bids", "asks") for x in json.loads(f.text)["data"][0][s]
+    }
     names = [x[0] for x in data["bids"]] + [x[0] for x in data["asks"]]
     return [c and n not in following for c, n in zip(changed, names, strict=True)]

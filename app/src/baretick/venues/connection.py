@@ -167,16 +167,19 @@ class VenueClient(ABC):
 
     async def _keepalive(self, ws: ClientConnection) -> None:
         """Ping when the line is silent; cut it when that brings nothing, or when something asked for never comes."""
-        heard = pinged = time.monotonic()
+        heard = pinged = patient_since = time.monotonic()
         last = -1
         while True:
             await asyncio.sleep(1.0)
             now = time.monotonic()
-            if self.held or self.stats.messages != last:
+            if self.stats.messages != last:
                 heard, last = now, self.stats.messages
+            if self.held:  # what we do not read we cannot miss; but the venue wants to hear from us all the same
+                patient_since = now
+            silent = now - max(heard, patient_since)
             why = self.overdue()
-            if not why and now - heard > DEAD_AFTER_S:
-                why = f"silent for {now - heard:.0f} s, pings unanswered"
+            if not why and silent > DEAD_AFTER_S:
+                why = f"silent for {silent:.0f} s, pings unanswered"
             if why:
                 log.warning("%s: %s", self.venue, why)
                 ws.transport.abort()  # a peer that is dead would not answer a polite close
