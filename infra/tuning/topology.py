@@ -13,8 +13,13 @@ _SCRIPT = """
 show() {{
     for f in "$@"; do
         [ -f "$f" ] || continue
-        # A file of /proc or /sys may be writable by its mode and still sit on a read-only mount: only opening tells.
-        if (: >> "$f") 2>/dev/null; then mode=rw; else mode=ro; fi
+        # A mode bit says little: a mount may be read-only, and a container's kernel refuses a sysctl only when it is
+        # written. So a sysctl is given its own value back.
+        case $f in
+            /proc/sys/*) probe() {{ cat "$f" > "$f"; }} ;;
+            *) probe() {{ : >> "$f"; }} ;;
+        esac
+        if (probe) 2>/dev/null; then mode=rw; else mode=ro; fi
         printf '%s\\t%s\\t%s\\n' "$f" "$mode" "$(head -n 1 "$f" 2>/dev/null | tr -d '\\000\\t')"
     done
 }}
@@ -82,7 +87,7 @@ def parse(output: str) -> Topology:
         if key == "nic":
             nics[mode] = int(value) if value.lstrip("-").isdigit() and int(value) >= 0 else None
         elif key == "unit":
-            units[mode] = value
+            units[mode] = "" if value == "not-found" else value
         elif key == "container":
             container = value or "none"
         else:
