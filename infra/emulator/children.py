@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import ctypes
 import logging
-import signal
 import subprocess
 from pathlib import Path
 
-from infra.emulator.process import ProcessRef, read_ref, write_ref
+from infra.emulator.process import ProcessRef, die_along, read_ref, write_ref
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +15,6 @@ PAUSE_MOST = 30.0
 # A child that ran this long was well: the next failure begins with a short pause again.
 WELL_SECONDS = 60.0
 GRACE_SECONDS = 10.0
-PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -53,7 +50,7 @@ class Child:
             began = loop.time()
             with self._log.open("ab") as out:
                 child = await asyncio.create_subprocess_exec(
-                    *self._argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._cwd, preexec_fn=_die_along
+                    *self._argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self._cwd, preexec_fn=die_along
                 )
             if ref := ProcessRef.of(child.pid):
                 write_ref(self._ref, ref)
@@ -64,11 +61,6 @@ class Child:
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_MOST)
             self.restarts += 1
-
-
-def _die_along() -> None:
-    """In the child: end when the daemon does, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end(ref_file: Path) -> None:

@@ -1,11 +1,14 @@
 """Processes by pid and start time, so that a pid which the kernel has given to someone else is never taken for ours."""
 
+import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 
 from pydantic import BaseModel
+
+_PR_SET_PDEATHSIG = 1
 
 
 class ProcessRef(BaseModel):
@@ -74,3 +77,8 @@ def write_ref(path: Path, ref: ProcessRef) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_text(ref.model_dump_json())
     scratch.replace(path)
+
+
+def die_along() -> None:
+    """In a child, before it becomes its program: end when the parent does, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -13,6 +13,7 @@ from pathlib import Path
 from infra.emulator.apt import Source, machine_options, sources_for
 from infra.emulator.errors import EmulatorError
 from infra.emulator.machines import image_files
+from infra.emulator.process import die_along
 
 # Bumped when the way of building changes in a way that the inputs below do not show.
 RECIPE = 1
@@ -56,7 +57,7 @@ def ensure(images: Path, suite: str, progress: Progress) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "rootfs").is_dir():
             for leftover in images.glob("*.partial"):
-                shutil.rmtree(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)
             _build(home, suite, sources, progress)
     return home / "rootfs"
 
@@ -69,7 +70,8 @@ def _digest(suite: str, sources: list[Source]) -> str:
 
 
 def _build(home: Path, suite: str, sources: list[Source], progress: Progress) -> None:
-    scratch = home.with_suffix(".partial")
+    # Of this builder alone: one that was killed may have left a child that still writes into its own.
+    scratch = home.with_name(f"{home.name}.{os.getpid()}.partial")
     scratch.mkdir()
     root, log = scratch / "rootfs", scratch / "build.log"
     # 0711: services inside run as other users, and reach their files through this folder.
@@ -77,11 +79,13 @@ def _build(home: Path, suite: str, sources: list[Source], progress: Progress) ->
     options = [f"--aptopt={option}" for option in machine_options()]
     options += [f"--dpkgopt=path-exclude={pattern}" for pattern in DROPPED]
     options += [f"--dpkgopt=path-include={pattern}" for pattern in KEPT]
-    argv = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory", *options]
+    # In mounts of its own, so that /proc and /sys of the tree are gone with it, however it ends.
+    argv = ["unshare", "--mount", "--propagation", "private", "mmdebstrap"]
+    argv += ["--variant=minbase", "--mode=root", "--format=directory", *options]
     argv += [f"--include={','.join(PACKAGES)}", suite, str(root), *(s.line for s in sources)]
     started = time.monotonic()
     with log.open("wb") as out:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=die_along)
         try:
             while child.poll() is None:
                 progress(f"building the Debian {suite} base image, once ({time.monotonic() - started:.0f} s)")
@@ -92,6 +96,7 @@ def _build(home: Path, suite: str, sources: list[Source], progress: Progress) ->
         except BaseException:
             child.terminate()
             child.wait()
+            shutil.rmtree(scratch, ignore_errors=True)
             raise
     if child.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
