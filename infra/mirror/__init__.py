@@ -1,0 +1,1 @@
+"""The artefact mirror: pinned artefacts, how each is obtained, the store and its HTTP server."""
