@@ -13,6 +13,7 @@ The store is ${BARETICK_CACHE:-~/.cache/baretick}/artefacts/<name>/<version>/<fi
 
 import argparse
 import shutil
+import signal
 import sys
 
 from infra.mirror.errors import MirrorError
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     serve.add_argument("--host", required=True)
     serve.add_argument("--port", type=int, required=True)
     args = parser.parse_args(argv)
+    # SIGTERM as Ctrl-C (which a background job would ignore): the clients end with us, nothing half-done stays.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
         return _run(args)
     except MirrorError as e:
@@ -98,7 +102,7 @@ def _list() -> None:
 
 
 def _checksum(name: str) -> None:
-    from infra.mirror import fill, store
+    from infra.mirror import clients, fill, store
     from infra.mirror.checksums import sha256
     from infra.mirror.layout import scratch
     from infra.mirror.manifest import find
@@ -112,6 +116,9 @@ def _checksum(name: str) -> None:
             fill.build(artefact, staged)
             for file in sorted(staged.iterdir()):
                 print(f"{sha256(file)}  {file.name}")
+        except KeyboardInterrupt:
+            clients.stop_all()
+            raise
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 

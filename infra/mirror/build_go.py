@@ -1,10 +1,12 @@
 """Build an artefact from Go modules, so that the same sources give the same bytes on every machine.
 
 What the bytes depend on is fixed here: the compiler's version, no cgo, no paths (-trimpath), no build id, no debug
-tables, amd64 as of 2003 (the CPU picks its instructions at run time), and go.sum for every module. What they don't depend
-on (module proxy, caches) is the machine's own Go configuration. To raise a version: change go.mod in build/<name>, run
-`go mod download && go list -mod=mod -deps tool` there (a module that the checksum database does not know needs
-GONOSUMDB for that one run; go.sum pins it from then on), then `fill` and correct the manifest's checksum.
+tables, amd64 as of 2003 (the CPU picks its instructions at run time), and go.sum for every module. What they don't
+depend on (module proxy, caches) is the machine's own Go configuration.
+
+To raise a version: change go.mod in build/<name>, run `go mod download && go list -mod=mod -deps tool` there (a module
+that the checksum database does not know needs GONOSUMDB for that one run; go.sum pins it from then on), then
+`python -m infra.mirror checksum <name>`, and take its answer over into the manifest.
 """
 
 import os
@@ -29,7 +31,6 @@ _FIXED = {
     "GOOS": "linux",
     "GOARCH": "amd64",
     "GOAMD64": "v1",
-    "GOEXPERIMENT": "none",
     "GOTOOLCHAIN": "local",
     "GOWORK": "off",
     # Said even where it is the default: an empty value would let the machine's `go env -w GOFLAGS` through.
@@ -86,7 +87,7 @@ def _module_dir(artefact: Artefact, recipe: Go, go: Path, env: dict[str, str], s
 
 
 def _environment(go: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if k not in ("GOROOT", "GODEBUG")}
+    inherited = {k: v for k, v in os.environ.items() if k not in ("GOROOT", "GODEBUG", "GOEXPERIMENT")}
     return inherited | _FIXED | {"PATH": f"{go.parent}:{os.environ.get('PATH', '')}"}
 
 

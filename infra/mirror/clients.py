@@ -1,4 +1,4 @@
-"""Run a package client (go, mvn, pip) with the machine's own configuration, its output in a log, and stop it with us."""
+"""Run package clients (go, mvn, pip) with the machine's own configuration, output in a log, and stop them with us."""
 
 import os
 import signal

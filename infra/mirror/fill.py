@@ -5,12 +5,10 @@ Interrupted, it can be run again: what was finished is in the store, and the cli
 
 import concurrent.futures
 import shutil
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 
 from infra.mirror import build_go, build_maven, clients, store, wheels
 from infra.mirror.errors import MirrorError
@@ -52,17 +50,8 @@ class _Progress:
 def fill(names: list[str]) -> None:
     """Obtain the named artefacts, or all of them."""
     chosen = [a for a in ([find(n) for n in names] or load()) if a.stored]
-    # SIGTERM as Ctrl-C: either way the clients end with us, and nothing half-done is left in the store.
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with store.exclusive("another fill is running"):
-            _fill(chosen)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    with store.exclusive("another fill is running"):
+        _fill(chosen)
 
 
 def _fill(chosen: list[Artefact]) -> None:

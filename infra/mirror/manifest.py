@@ -119,7 +119,7 @@ def manifest() -> Manifest:
     """The parsed manifest.yaml."""
     path = Path(__file__).parent / "manifest.yaml"
     try:
-        parsed = Manifest.model_validate(yaml.load(path.read_bytes(), Loader=_Loader))
+        parsed = Manifest.model_validate(yaml.load(path.read_bytes(), Loader=_Loader))  # noqa: S506  both are safe loaders
     except (ValidationError, yaml.YAMLError) as e:
         raise MirrorError("manifest", f"{path} is not valid", found=str(e), mend="correct the entry it names") from e
     return parsed.model_copy(update={"artefacts": [_with_version(a) for a in parsed.artefacts]})

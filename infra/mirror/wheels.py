@@ -8,10 +8,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.markers import Environment, Marker
+from packaging.markers import Marker
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from infra.mirror import clients
@@ -61,7 +62,7 @@ def parse_lock(text: str) -> list[Pin]:
 
 def wanted(recipe: Wheels, text: str) -> list[Pin]:
     """The pins whose marker holds on the hosts."""
-    target: Environment = {
+    target: dict[str, str | AbstractSet[str]] = {
         "implementation_name": "cpython",
         "implementation_version": f"{recipe.python}.0",
         "os_name": "posix",
@@ -74,7 +75,7 @@ def wanted(recipe: Wheels, text: str) -> list[Pin]:
         "python_version": recipe.python,
         "sys_platform": "linux",
     }
-    return [p for p in parse_lock(text) if not p.marker or Marker(p.marker).evaluate(dict(target))]
+    return [p for p in parse_lock(text) if not p.marker or Marker(p.marker).evaluate(target)]
 
 
 def faults(recipe: Wheels, folder: Path) -> Iterator[tuple[str, str, str]]:
