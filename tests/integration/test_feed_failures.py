@@ -3,7 +3,14 @@
 import asyncio
 import contextlib
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from aiohttp import web
 from hypothesis import given
@@ -102,6 +109,28 @@ async def test_a_binance_connection_that_died_without_a_word_is_left(monkeypatch
         await until(lambda: client.stats.reconnects >= 1, "a reconnection", 20)
 
 
+async def test_a_client_that_is_held_back_pings_on_and_is_not_taken_for_cut_off(monkeypatch) -> None:
+    monkeypatch.setattr(connection, "PING_AFTER_S", 0.5)
+    monkeypatch.setattr(connection, "DEAD_AFTER_S", 1.5)
+    pings: list[str] = []
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.receive()
+        await ws.send_str('{"event":"notice","msg":"one frame to read","code":"0"}')
+        async for message in ws:
+            pings.append(message.data)  # and no answer: while held back, none could be read
+        return ws
+
+    async with venue_of([web.get("/ws", handle)]) as port, running(OkxClient, "okx", port) as (client, sink):
+        sink.free.clear()
+        await until(lambda: client.held, "the client to be held", 10)
+        await asyncio.sleep(4)
+        assert client.stats.reconnects == 0
+        assert set(pings) == {"ping"} and len(pings) >= 2
+
+
 async def test_rest_refusals_rubbish_and_stale_snapshots_are_asked_again_until_the_book_joins() -> None:
     answers = [
         web.Response(status=429, headers={"Retry-After": "0"}),
@@ -180,6 +209,31 @@ async def test_okx_books_that_stay_wrong_are_asked_again_ever_less_often() -> No
         assert not client.books["BTC-USDT"].valid
         assert 3 <= len(times) < 20, "asks again, but does not hammer"
         assert {g.reason for g in sink.of(Gap)} == {"checksum"}
+
+
+def test_the_stand_in_runs_as_a_process_and_ends_on_sigterm(tmp_path: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    config = tmp_path / "venue.yaml"
+    config.write_text(f"standin: {{port: {port}, synthetic_seconds: 1}}\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BARETICK_")}
+    process = subprocess.Popen([sys.executable, "-m", "baretick.cli", "standin", "-c", str(config)], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                    assert json.load(answer)["status"] == "ok"
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @given(st.integers(1, 60))

@@ -29,6 +29,7 @@ SESSION_HEADER = "X-Baretick-Session"
 JOINED_HEADER = "X-Baretick-Joined"
 """Set by the stand-in: `start`, or `late` when part of the session was played before we came."""
 
+USER_AGENT = "baretick"
 MAX_FRAME = 16 << 20
 PING_AFTER_S = 20.0  # OKX closes a connection that is silent for 30 s
 DEAD_AFTER_S = 35.0
@@ -129,7 +130,8 @@ class VenueClient(ABC):
 
     async def run(self) -> None:
         """Connect, read, and connect again, until cancelled."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10)) as self.http:
+        timeout = aiohttp.ClientTimeout(total=60, connect=10)
+        async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT}) as self.http:
             while True:
                 began = time.monotonic()
                 why = ""
@@ -154,7 +156,7 @@ class VenueClient(ABC):
             open_timeout=10,
             close_timeout=1,
             ping_interval=None,  # see _keepalive
-            user_agent_header=None,
+            user_agent_header=USER_AGENT,
         ) as ws:
             self._ws = ws
             self._met(ws)
@@ -219,6 +221,8 @@ class VenueClient(ABC):
             stats.bytes += len(raw)
             stats.last_recv_ts = now
             self.on_frame(raw, now)
+            if not stats.messages & 63:  # recv does not yield while frames are buffered; others must live too
+                await asyncio.sleep(0)
             if not ready():
                 self.held = True
                 await self._wait_ready()

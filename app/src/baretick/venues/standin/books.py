@@ -2,6 +2,7 @@
 
 import json
 from bisect import bisect_left
+from collections.abc import Callable
 from zlib import crc32
 
 import msgspec
@@ -155,7 +156,8 @@ def okx_checksum(bids: list[Row], asks: list[Row]) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _index(recording: Recording, wanted, by_name: bool = False) -> dict[str, list[int]]:  # type: ignore[no-untyped-def]
+def _index(recording: Recording, wanted: Callable[[str], bool], by_name: bool = False) -> dict[str, list[int]]:
+    """Where the frames of each topic are, or, `by_name`, of each stream name."""
     index: dict[str, list[int]] = {}
     for i, frame in enumerate(recording.frames):
         if wanted(frame.topic):

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MAX_SILENCE_S = 5.0
 """Recorded silence longer than this is played as this: files of different days can follow each other."""
 
-FIRST_SNAPSHOT_WAIT_S = 30.0
+FIRST_SNAPSHOT_WAIT_S = 120.0  # the client may be held back by a broker that is starting
 LATER_SNAPSHOT_WAIT_S = 3.0
 SNAPSHOT_HOLD_S = 40.0
 SNAPSHOT_NEAR_NS = 5_000_000_000
