@@ -2,11 +2,20 @@
 # The Pulumi CLI of the artefact store, with this clone's state, plugins and passphrase. Linked as .venv/bin/pulumi.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
-cd_before=$PWD
-cd "$root"
-store() { "$root/.venv/bin/python" -m infra.mirror path "$1"; }
-cli=$(store pulumi) language=$(store pulumi-language-python) plugin=$(store pulumi-resource-hcloud)
-cd "$cd_before"
+# One Python for all that is asked of it: this runs before every `pulumi` command.
+found=$(cd "$root" && .venv/bin/python - <<'PYTHON'
+import sys
+from importlib.metadata import version
+from infra.mirror.errors import MirrorError
+from infra.mirror.store import path
+
+try:
+    print(*map(path, ("pulumi", "pulumi-language-python", "pulumi-resource-hcloud")), version("pulumi-hcloud"), sep="\n")
+except MirrorError as error:
+    sys.exit(f"error: {error}")
+PYTHON
+)
+{ read -r cli; read -r language; read -r plugin; read -r version; } <<<"$found"
 
 export PULUMI_HOME="${PULUMI_HOME:-$root/.baretick/pulumi-home}"
 export PULUMI_SKIP_UPDATE_CHECK=1
@@ -25,7 +34,6 @@ if [ -z "${PULUMI_CONFIG_PASSPHRASE:-}" ] && [ -z "${PULUMI_CONFIG_PASSPHRASE_FI
     fi
     export PULUMI_CONFIG_PASSPHRASE_FILE="$passphrase"
 fi
-version=$("$root/.venv/bin/python" -c 'from importlib.metadata import version; print(version("pulumi-hcloud"))')
 plugins="$PULUMI_HOME/plugins/resource-hcloud-v$version"
 if [ ! -e "$plugins/pulumi-resource-hcloud" ]; then
     mkdir -p "$plugins"
