@@ -24,7 +24,7 @@ def operator_of(site: Site, stack: str) -> Operator:
     """The operator of the site; an emulated one that names no key gets its own, made at first use."""
     # The emulator's hosts live in a network namespace of their own, and everything of ours stays in it.
     proxy = f"nsenter --net=/run/netns/bt-{stack} socat - TCP:%h:%p" if site.emulated else None
-    public_key, identity_file = site.access.public_key, site.access.identity_file
+    public_key, identity_file = site.ssh.public_key, site.ssh.identity_file
     if public_key is None or identity_file is None:
         identity = state_dir(stack) / "id_ed25519"
         public_key = operator_key(identity, f"operator@{site.name}")

@@ -66,7 +66,7 @@ class PrivateNetwork(pulumi.ComponentResource):
 
 def firewall_rules(site: Site) -> list[dict[str, Any]]:
     """What may come in from the internet. Nothing is said of what may go out: one such rule would deny the rest."""
-    admin = site.access.admin_cidrs
+    admin = site.ssh.admin_cidrs
     rules: list[dict[str, Any]] = [
         {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": admin, "description": "ssh of operators"},
         {"direction": "in", "protocol": "icmp", "source_ips": admin, "description": "ping of operators"},

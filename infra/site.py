@@ -148,7 +148,7 @@ class Network(Model):
     zone: Literal["eu-central", "us-east", "us-west", "ap-southeast"] = "eu-central"
 
 
-class Access(Model):
+class Ssh(Model):
     """Who may reach the hosts over SSH. An emulated site generates its own key where none is named."""
 
     admin_cidrs: Sources
@@ -210,7 +210,8 @@ class Pool(Model):
             Annotated[str, AfterValidator(_host_name)],
             Annotated[Host, BeforeValidator(_host)],
         ],
-        Field(min_length=1),
+        # A spread placement group takes ten servers.
+        Field(min_length=1, max_length=10),
     ]
 
 
@@ -233,7 +234,7 @@ class Site(Model):
     location: Annotated[str, AfterValidator(_location)]
     emulator: Emulator = Emulator()
     network: Network
-    access: Access
+    ssh: Ssh
     firewall: Firewall = Firewall()
     mirror: Mirror | None = None
     # Hetzner refuses to delete or rebuild a protected server until the protection is lifted.

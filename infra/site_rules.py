@@ -114,13 +114,13 @@ def _services(site: Site, *, whole: bool) -> Iterator[Problem]:
 
 def _environment(site: Site) -> Iterator[Problem]:
     if site.emulated:
-        if (site.access.public_key is None) != (site.access.identity_file is None):
+        if (site.ssh.public_key is None) != (site.ssh.identity_file is None):
             yield Problem(
-                "access", "public_key and identity_file belong together", "Name both, or neither to have a key made"
+                "ssh", "public_key and identity_file belong together", "Name both, or neither to have a key made"
             )
         return
     if "emulator" in site.model_fields_set:
         yield Problem("emulator", "only an emulated site has an emulator", "Remove this part")
     for field in ("public_key", "identity_file"):
-        if getattr(site.access, field) is None:
-            yield Problem(f"access.{field}", "this key is missing", "Name the operator's key pair for the hosts")
+        if getattr(site.ssh, field) is None:
+            yield Problem(f"ssh.{field}", "this key is missing", "Name the operator's key pair for the hosts")

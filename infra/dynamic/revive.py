@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -39,11 +40,16 @@ def fault(api: ServerApi, props: Mapping[str, Any]) -> str | None:
 
 def revive(api: ServerApi, props: Mapping[str, Any], patience: float = PATIENCE_SECONDS) -> None:
     server_id = int(props["server_id"])
-    if api.status(server_id) == "off":
-        # Connections that are still shared lead to the machine that died.
-        close_connections(str(props["stack"]), str(props["name"]))
-        api.power_on(server_id)
-    wait_for_ssh(props, patience)
+    try:
+        if api.status(server_id) == "off":
+            # Connections that are still shared lead to the machine that died.
+            close_connections(str(props["stack"]), str(props["name"]))
+            api.power_on(server_id)
+        wait_for_ssh(props, patience)
+    except (ApiFault, NotAlive):
+        # Pulumi's plugin shows the traceback of whatever is raised; here the message says all that a person needs.
+        sys.tracebacklimit = 0
+        raise
 
 
 def wait_for_ssh(

@@ -180,7 +180,7 @@ def test_a_host_deleted_behind_pulumis_back_is_told_and_made_anew_after_a_refres
         ("housekeeping: 0, isolated: 1", "housekeeping: 0-1, isolated: 1", "CPU 1 is both housekeeping"),
         ("10.77.1.31", "10.99.1.31", "address 10.99.1.31 lies outside the subnet 10.77.1.0/24"),
         ("ops-1: 10.77.1.31", "ops-1: 10.77.1.31\n          ops-1: 10.77.1.32", '"ops-1" already defined'),
-        ("url: http", "ulr: http", 'unknown key "ulr". Write "url".',
+        ("url: http", "ulr: http", 'unknown key "ulr". Write "url".'),
     ],
 )
 def test_a_faulty_site_is_told_in_a_paragraph_and_changes_nothing(

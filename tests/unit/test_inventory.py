@@ -192,7 +192,7 @@ def script(tmp_path: Path, output: str, code: int = 0) -> "subprocess.CompletedP
     """Run the inventory script in a copy of the clone whose pulumi says `output`."""
     clone = tmp_path / "clone"
     (clone / ".venv/bin").mkdir(parents=True)
-    for part in ("infra", "inventory"):
+    for part in ("app", "infra", "inventory"):
         (clone / part).symlink_to(ROOT / part)
     pulumi = clone / ".venv/bin/pulumi"
     pulumi.write_text(f"#!/bin/sh\ncat <<'EOF'\n{output}\nEOF\necho 'error: no stack named x found' >&2\nexit {code}\n")

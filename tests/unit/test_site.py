@@ -206,15 +206,15 @@ def test_the_production_stack_is_a_real_one_without_a_stand_in() -> None:
         ),
         pytest.param([("location", "ash")], "network.zone", "location ash is not in", '"us-east"', id="zone"),
         pytest.param(
-            [("access/admin_cidrs", ["0.0.0.0/0"])],
-            "access.admin_cidrs.0",
+            [("ssh/admin_cidrs", ["0.0.0.0/0"])],
+            "ssh.admin_cidrs.0",
             "the whole internet",
             "Name the networks",
             id="ssh open to the internet",
         ),
         pytest.param(
-            [("access/identity_file", "~/.ssh/id")],
-            "access",
+            [("ssh/identity_file", "~/.ssh/id")],
+            "ssh",
             "belong together",
             "Name both",
             id="half a key pair",
@@ -236,7 +236,7 @@ def test_each_mistake_is_told_with_its_place_and_its_cure(
 
 def test_a_real_site_needs_a_key_pair_and_neither_emulator_nor_stand_in() -> None:
     problems = told(("environment", "hetzner"))
-    assert [p.split(":")[0] for p in problems] == ["pools", "emulator", "access.public_key", "access.identity_file"]
+    assert [p.split(":")[0] for p in problems] == ["pools", "emulator", "ssh.public_key", "ssh.identity_file"]
     assert "venue stand-in" in problems[0]
 
 
@@ -346,14 +346,14 @@ json_values = st.recursive(
     max_leaves=8,
 )
 places = st.sampled_from(
-    ["name", "environment", "location", "emulator", "network", "access", "firewall", "mirror", "protection", "pools"]
+    ["name", "environment", "location", "emulator", "network", "ssh", "firewall", "mirror", "protection", "pools"]
     + [f"pools/{p}" for p in POOLS]
     + [f"pools/{p}/{k}" for p in POOLS for k in ("server_type", "services", "cpus", "hosts")]
     + [
         "pools/data/hosts/data-1",
         "network/cidr",
         "network/subnet",
-        "access/admin_cidrs",
+        "ssh/admin_cidrs",
         "pools/data/cpus/housekeeping",
     ]
 )
