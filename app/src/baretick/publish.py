@@ -109,7 +109,7 @@ class KafkaPublisher:
         self._ticker: asyncio.Task[None] | None = None
         self._progress_at = time.monotonic()
         self._last_delivered = 0
-        self._logged: tuple[int, float] = (0, 0.0)
+        self._logged: dict[int, float] = {}
         self._closing = threading.Event()
         settings: dict[str, Any] = {
             "bootstrap.servers": cfg.bootstrap_servers,
@@ -284,8 +284,8 @@ class KafkaPublisher:
             self._fail(error)
             return
         code, now = error.code(), time.monotonic()
-        if code != self._logged[0] or now - self._logged[1] > REPEAT_LOG_S:
-            self._logged = (code, now)
+        if now - self._logged.get(code, -REPEAT_LOG_S) >= REPEAT_LOG_S:
+            self._logged[code] = now
             log.warning("kafka %s: %s", self.cfg.bootstrap_servers, error.str())
 
     def _fail(self, error: KafkaError) -> None:
