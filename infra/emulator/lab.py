@@ -23,7 +23,7 @@ from infra.emulator.machines import network
 from infra.emulator.process import read_ref
 
 SERVER_TYPE, IMAGE, LOCATION = "cx33", "debian-13", "fsn1"
-SSH_ATTEMPTS = 60
+SSH_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,10 @@ def _write_ssh(
 
 def _wait_for_ssh(config: Path, hosts: list[LabHost]) -> None:
     def one(host: LabHost) -> str | None:
-        argv = ["ssh", "-F", str(config), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2"]
+        argv = ["ssh", "-F", str(config), "-o", "ControlMaster=no", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
         said = ""
-        for _ in range(SSH_ATTEMPTS):
+        deadline = time.monotonic() + SSH_SECONDS
+        while time.monotonic() < deadline:
             tried = subprocess.run([*argv, host.name, "true"], capture_output=True, text=True, check=False)
             if tried.returncode == 0:
                 return None

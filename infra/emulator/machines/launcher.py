@@ -17,7 +17,7 @@ from typing import Any
 
 REBOOT = 133  # systemd-nspawn's exit status for "the host asked to be booted again"
 WAITED = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM}
-INIT_SECONDS = 20.0
+INIT_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 
 
