@@ -50,7 +50,8 @@ def parse_lock(text: str) -> list[Pin]:
     for line in [*text.splitlines(), "end==0"]:
         if line.startswith("#") or not line.strip():
             continue
-        if match := _PIN.match(line):
+        # Hashes may follow on the same line.
+        if match := _PIN.match(line.partition(" --hash")[0]):
             if head:
                 pins.append(
                     Pin(canonicalize_name(head["name"]), head["version"], head["marker"] or "", frozenset(hashes))
