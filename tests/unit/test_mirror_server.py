@@ -1,4 +1,4 @@
-"""The mirror over HTTP: the manifest's files and nothing else, wheels as pip reads them, errors that name what lacks."""
+"""The mirror over HTTP: the manifest's files and nothing else, wheels as pip reads them, errors with a cure."""
 
 import hashlib
 from collections.abc import AsyncIterator
