@@ -118,7 +118,7 @@ class Kafka(Process):
     def start(self) -> None:
         self.spawn(self._argv("kafka.Kafka", str(self._config)))
 
-    def wait(self, seconds: float = 60) -> AdminClient:
+    def wait(self, seconds: float = 180) -> AdminClient:
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -134,7 +134,7 @@ class Kafka(Process):
         topics = [NewTopic(name, num_partitions=n, replication_factor=1) for name, n in partitions.items()]
         admin = self.wait()  # kept: its futures end with it
         for future in admin.create_topics(topics).values():
-            future.result(30)
+            future.result(120)
 
 
 class Warehouse(Process):
@@ -152,7 +152,7 @@ class Warehouse(Process):
         env = {"BARETICK_WAREHOUSE_SERVER__USERS__BARETICK": PASSWORD}
         self.spawn([sys.executable, "-m", "baretick.cli", "warehouse-server", "-c", str(self._config)], env)
 
-    def wait(self, seconds: float = 30) -> None:
+    def wait(self, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not self.db.ping():
             self.check()

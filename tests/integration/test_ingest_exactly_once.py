@@ -146,6 +146,7 @@ def rig(tmp_path: Path) -> Iterator[tuple[Kafka, Warehouse, Ingestor]]:
             process.kill()
 
 
+@pytest.mark.timeout(1500)
 def test_each_record_lands_once_whatever_is_killed(rig: tuple[Kafka, Warehouse, Ingestor]) -> None:
     kafka, warehouse, ingest = rig
     stream = Stream(kafka.address)
@@ -176,7 +177,7 @@ def test_each_record_lands_once_whatever_is_killed(rig: tuple[Kafka, Warehouse, 
     assert stream.failed == []
     assert all(kills[name] >= 2 for name in ("kafka", "warehouse", "ingest"))
     warehouse.wait()
-    ingest.wait_caught_up(PARTITIONS)
+    ingest.wait_caught_up(PARTITIONS, seconds=240)
 
     db = warehouse.db
     landed = db.query(
@@ -212,7 +213,7 @@ def test_each_record_lands_once_whatever_is_killed(rig: tuple[Kafka, Warehouse, 
 
 def wait_for_rows(warehouse: Warehouse, ingest: Ingestor, more_than: int) -> int:
     """Until rows land again: a kill counts for something only in mid-stream."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240  # on a machine that is busy with other things a process starts in half a minute
     while True:
         ingest.check()
         warehouse.check()
