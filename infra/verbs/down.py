@@ -3,6 +3,7 @@
 import shutil
 import sys
 
+from infra.access import close_connections
 from infra.paths import repo_root, state_dir
 from infra.verbs import pulumi_state
 from infra.verbs.site import log_dir, pulumi
@@ -14,6 +15,7 @@ def down(stack: str) -> int:
     if pulumi_state.emulator_settings(stack) is None:
         raise StepFailed(f"stack {stack} stands on real servers, which `make down` does not switch off")
     steps = Steps("down", 1, log_dir(stack))
+    close_connections(stack)
     steps.command(
         "ground: stop machines, network, mirror",
         [sys.executable, "-m", "infra.emulator", "stop", "--name", stack],
@@ -43,7 +45,8 @@ def clean(stack: str) -> int:
         cwd=repo_root(),
         show=r"^\s*(-|Resources|Duration|\s+- \d)|rror:",
     )
-    steps.command("ground: stop and remove", [python, "-m", "infra.emulator", "stop", "--name", stack])
+    close_connections(stack)
+    steps.command("ground: stop and wipe", [python, "-m", "infra.emulator", "stop", "--name", stack, "--wipe"])
     shutil.rmtree(state_dir(stack))
     steps.finish("; the artefact cache stays for the next `make up`")
     return 0
