@@ -1,6 +1,6 @@
 """Assemble Apache Kafka from its jars: Maven fetches them, the lock pins each one, and the layout is upstream's.
 
-`jars.lock` in build/<name> is what sha256sum writes. bin/ and config/ hold small start scripts of our own under
+`jars.lock` in sources/<name> is what sha256sum writes. bin/ and config/ hold small start scripts of our own under
 upstream's names. To raise a version: change pom.xml and the manifest, delete jars.lock's lines, run `fill`, which then
 says what it found; check those against upstream before taking them over.
 """

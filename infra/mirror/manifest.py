@@ -19,7 +19,7 @@ class _Strict(BaseModel):
 
 
 class Go(_Strict):
-    """Built from Go modules: go.mod and go.sum under build/<source> pin every line that is compiled."""
+    """Built from Go modules: go.mod and go.sum under sources/<source> pin every line that is compiled."""
 
     kind: Literal["go"]
     source: str
@@ -31,7 +31,7 @@ class Go(_Strict):
 
 
 class Maven(_Strict):
-    """Assembled from jars: build/<source> has the pom, the checksum of every jar, and the files laid beside them."""
+    """Assembled from jars: sources/<source> has the pom, the checksum of every jar, and the files laid beside them."""
 
     kind: Literal["maven"]
     source: str
@@ -111,7 +111,7 @@ class Manifest(_Strict):
 
 def source_dir(name: str) -> Path:
     """What we keep in the repository to build one artefact."""
-    return Path(__file__).parent / "build" / name
+    return Path(__file__).parent / "sources" / name
 
 
 @functools.cache

@@ -1,0 +1,3 @@
+#!/bin/sh
+# List and change access control.
+exec "$(dirname "$(readlink -f "$0")")/kafka-run-class.sh" org.apache.kafka.tools.AclCommand "$@"
