@@ -4,9 +4,9 @@ What the bytes depend on is fixed here: the compiler's version, no cgo, no paths
 tables, amd64 as of 2003 (the CPU picks its instructions at run time), and go.sum for every module. What they don't
 depend on (module proxy, caches) is the machine's own Go configuration.
 
-To raise a version: change go.mod in sources/<name>, run `go mod download && go list -mod=mod -deps tool` there (a module
-that the checksum database does not know needs GONOSUMDB for that one run; go.sum pins it from then on), then
-`python -m infra.mirror checksum <name>`, and take its answer over into the manifest.
+To raise a version: change go.mod in sources/<name>, run `go list -mod=mod -deps tool` there (a module that the checksum
+database does not know needs GONOSUMDB for that one run; go.sum pins it from then on), then `python -m infra.mirror
+checksum <name>`, and take its answer over into the manifest.
 """
 
 import os

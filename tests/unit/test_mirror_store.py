@@ -16,7 +16,7 @@ from infra.mirror import clients, fill, manifest, store
 from infra.mirror.build_maven import check_jars
 from infra.mirror.errors import MirrorError
 from infra.mirror.layout import folder, scratch
-from infra.mirror.manifest import Artefact, Manifest
+from infra.mirror.manifest import Apt, Artefact, Manifest, Wheels
 from infra.paths import repo_root
 
 
@@ -86,6 +86,17 @@ def test_an_artefact_named_twice_is_refused() -> None:
     twice = {"toolchain": go, "artefacts": [artefact().model_dump()] * 2}
     with pytest.raises(ValueError, match="named twice: tool"):
         Manifest.model_validate(twice)
+
+
+def test_all_that_builds_are_made_from_is_in_the_repository() -> None:
+    """A folder named as build outputs usually are would be ignored, and only a fresh clone would notice."""
+    named = {a.obtain.source for a in manifest.load() if not isinstance(a.obtain, Apt | Wheels)}
+    assert named == {p.name for p in manifest.source_dir("").iterdir()}
+    files = [str(p) for p in manifest.source_dir("").rglob("*") if p.is_file()]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *files], cwd=repo_root(), capture_output=True, text=True, check=False
+    )
+    assert ignored.returncode != 0, f"ignored by git:\n{ignored.stdout}"
 
 
 def test_path_of_what_is_missing_says_how_to_get_it(cache: Path) -> None:
