@@ -9,7 +9,7 @@ PY := .venv/bin/python
 VERBS := $(PY) -m infra.verbs
 
 .PHONY: help setup start up down stop clean status restart migrate seed replay credentials demo \
-        test test-unit lint format verify logs emulator molecule
+        test test-site test-unit lint format verify logs emulator molecule
 
 help: ## list every verb
 	@awk -F':.*## ' '/^[a-z%<>-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ molecule: ## molecule test: the roles on fresh hosts, converge, idempotence, ver
 	@infra/bootstrap.sh all
 	@.venv/bin/molecule test
 
-test: ## everything: lint, unit, integration, and the site end to end
+test: ## lint, unit and integration: real hosts, a real Kafka, a real warehouse, Pulumi on the emulator
 	@infra/bootstrap.sh all
 	@$(VERBS) test
+
+test-site: ## molecule, and the whole site end to end: up, verify, kills in mid-stream, down
+	@infra/bootstrap.sh all
+	@$(VERBS) test-site

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every linter of the house, one line each; all of them run, the first failure decides the exit code.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PATH="$PWD/.venv/bin:$PATH"
 code=0
 check() {

@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         "emulator",
         "test",
+        "test-site",
     ):
         verbs.add_parser(name)
     replay = verbs.add_parser("replay")
@@ -54,10 +55,10 @@ def run(argv: list[str]) -> int:
             from infra.verbs import verify
 
             return verify.main(stack)
-        case "test":
+        case "test" | "test-site":
             from infra.verbs import gate
 
-            return gate.main()
+            return gate.main() if args.verb == "test" else gate.whole_site()
         case "logs":
             from infra.verbs import logs
 
