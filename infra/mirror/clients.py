@@ -53,6 +53,11 @@ def run(artefact: str, command: list[str], cwd: Path, env: Mapping[str, str], wh
         )
 
 
+def stopping() -> bool:
+    """Whether `stop_all` was called: what fails from now on fails because of it."""
+    return _stopping.is_set()
+
+
 def stop_all() -> None:
     """End every client that still runs, with its children."""
     _stopping.set()

@@ -86,8 +86,9 @@ def _fill(chosen: list[Artefact]) -> None:
                         for waiting in jobs:
                             waiting.cancel()
         except BaseException:
+            # First what waits, so that ending what runs starts nothing new.
+            pool.shutdown(wait=False, cancel_futures=True)
             clients.stop_all()
-            pool.shutdown(wait=True, cancel_futures=True)
             raise
     if failures:
         for extra in failures[1:]:
@@ -107,7 +108,7 @@ def _obtain(number: int, artefact: Artefact, progress: _Progress) -> None:
         build(artefact, staged)
         store.admit(artefact, staged)
     except BaseException:
-        progress.end(artefact, "FAILED")
+        progress.end(artefact, "interrupted" if clients.stopping() else "FAILED")
         raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
