@@ -1,6 +1,7 @@
 """`make status`: one look at the site: hosts, services with version and page, rows and rates, the session, latency."""
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -13,11 +14,12 @@ from infra.verbs.site import Host, Site, SiteError
 
 RATE_WINDOW_S = 3.0
 UNREACHABLE = "unreachable"
+WIDTH = 140
 
 
 def show(site: Site) -> int:
     """Print the tables; the exit code is 1 when a host or service is not as it should be."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     answers = site.ssh_all({host: _questions(host) for host in site.hosts}, timeout=30)
     facts = {host: _parse(answer) for host, answer in answers.items()}
     healthy = _hosts(console, site, facts)
