@@ -72,7 +72,7 @@ test-unit: .venv/.ready ## the tests that need neither root nor hosts
 
 molecule: ## molecule test: the roles on fresh hosts, converge, idempotence, verify
 	@infra/bootstrap.sh all
-	@.venv/bin/molecule test
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" molecule test
 
 test: ## lint, unit and integration: real hosts, a real Kafka, a real warehouse, Pulumi on the emulator
 	@infra/bootstrap.sh all

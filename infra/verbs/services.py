@@ -40,7 +40,7 @@ SERVICES = (
         "minio",
         "minio",
         9002,
-        "/usr/local/bin/minio --version | head -1 | awk '{print $3}'",
+        "/usr/local/bin/minio --version | sed -n '1s/.* DEVELOPMENT[.]//p'",
         "/",
         (9001, 9002),
     ),

@@ -12,7 +12,7 @@ import pytest
 from infra.verbs import flow, probe
 from infra.verbs.site import Site
 
-from .conftest import ROOT, STACK, verb
+from .conftest import EMULATOR_PORT, ROOT, STACK, verb
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 
@@ -96,10 +96,8 @@ def test_kills_in_mid_stream_lose_nothing_and_double_nothing(site: Site) -> None
 
 
 def test_a_host_killed_behind_pulumis_back_is_noticed_and_restored(site: Site) -> None:
-    port = json.loads(run(".venv/bin/python", "-m", "infra.emulator", "status", "--name", STACK, "--json"))["port"]
-    subprocess.run(
-        ["curl", "-fsS", "-X", "POST", f"http://127.0.0.1:{port}/_emulator/machines/ops-1/kill"], check=True, timeout=20
-    )
+    unplug = f"http://127.0.0.1:{EMULATOR_PORT}/_emulator/machines/ops-1/kill"
+    subprocess.run(["curl", "-fsS", "-X", "POST", unplug], check=True, timeout=20)
     run(".venv/bin/pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK)
     host = next(h for h in site.hosts if h.name == "ops-1")
     assert site.ssh(host, "hostname").stdout.strip() == "ops-1"

@@ -79,6 +79,9 @@ async def engine(folder: Path, port: int, venues, kafka: str):
         )
     try:
         yield process
+    except BaseException as e:
+        e.add_note(f"engine's exit code {process.returncode}, log:\n{(folder / 'engine.log').read_text()[-3000:]}")
+        raise
     finally:
         if process.returncode is None:
             process.kill()
@@ -103,7 +106,7 @@ async def ask(port: int, path: str):
         return answer.status, await (answer.json() if path != "/metrics" else answer.text())
 
 
-async def until(condition, timeout_s: float, what: str):
+async def until(condition, timeout_s: float, what: str, port: int):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
@@ -112,7 +115,11 @@ async def until(condition, timeout_s: float, what: str):
         except (aiohttp.ClientError, OSError):
             pass  # not listening yet
         await asyncio.sleep(0.1)
-    pytest.fail(f"not within {timeout_s} s: {what}")
+    try:
+        last = (await ask(port, "/health"))[1], (await ask(port, "/integrations"))[1]
+    except (aiohttp.ClientError, OSError) as e:
+        last = repr(e)
+    pytest.fail(f"not within {timeout_s} s: {what}; at the end: {last}")
 
 
 async def test_a_session_arrives_whole_with_orders_and_fills_and_sigterm_drains(standin, tmp_path, unused_tcp_port):
@@ -130,9 +137,9 @@ async def test_a_session_arrives_whole_with_orders_and_fills_and_sigterm_drains(
             _, body = await ask(unused_tcp_port, "/integrations")
             return body if body["okx"]["messages"] and not body["kafka"]["outstanding"] else None
 
-        await until(healthy, COMPILE_S, "engine healthy")
-        await until(played, 120, "session played")
-        body = await until(acknowledged, 60, "everything acknowledged")
+        await until(healthy, COMPILE_S, "engine healthy", unused_tcp_port)
+        await until(played, 120, "session played", unused_tcp_port)
+        body = await until(acknowledged, 60, "everything acknowledged", unused_tcp_port)
         assert body["okx"]["session"] == standin.stages["okx"].session.id
         _, text = await ask(unused_tcp_port, "/metrics")
         assert 'baretick_book_valid{symbol="BTC-USDT",venue="okx"} 1.0' in text
@@ -161,7 +168,7 @@ async def test_without_brokers_it_says_so_and_waits_and_still_stops_when_asked(s
             status, body = await ask(unused_tcp_port, "/health")
             return body if status == 503 and "engine is waiting for kafka" in body["reasons"] else None
 
-        await until(waiting, COMPILE_S, "engine waits for Kafka")
+        await until(waiting, COMPILE_S, "engine waits for Kafka", unused_tcp_port)
         assert standin.stages["okx"].session.state == "waiting", "no market data before it can be published"
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 30) == 0
@@ -175,7 +182,7 @@ async def test_a_venue_that_is_away_is_a_reason_to_be_unhealthy(tmp_path, unused
             status, body = await ask(unused_tcp_port, "/health")
             return body["reasons"] if status == 503 and body["phase"] == "running" else None
 
-        reasons = await until(away, COMPILE_S, "engine runs")
+        reasons = await until(away, COMPILE_S, "engine runs", unused_tcp_port)
         assert "okx: not connected to ws://127.0.0.1:1/okx/ws/v5/public" in reasons
         assert "okx:BTC-USDT: book is not valid" in reasons
         process.send_signal(signal.SIGTERM)
@@ -190,7 +197,7 @@ async def test_with_the_brokers_gone_a_second_signal_ends_the_wait_at_once(stand
             _, body = await ask(unused_tcp_port, "/integrations")
             return body["okx"]["messages"] or None
 
-        await until(hears, COMPILE_S, "engine hears the venue")
+        await until(hears, COMPILE_S, "engine hears the venue", unused_tcp_port)
         brokers.producer = None  # the mock cluster dies with it
         await standin.stages["okx"].restart(0)
 
@@ -198,7 +205,7 @@ async def test_with_the_brokers_gone_a_second_signal_ends_the_wait_at_once(stand
             _, body = await ask(unused_tcp_port, "/integrations")
             return body["kafka"]["outstanding"] or None
 
-        await until(stuck, 60, "events wait for Kafka")
+        await until(stuck, 60, "events wait for Kafka", unused_tcp_port)
         process.send_signal(signal.SIGTERM)
         await asyncio.sleep(1.5)
         assert process.returncode is None, "it still tries to deliver"

@@ -88,7 +88,7 @@ class EngineView:
         return {
             "url": client.cfg.ws_url,
             "state": state,
-            "last_error": getattr(stats, "last_error", None) or None,
+            "last_error": stats.last_error,
             "last_message_age_s": None if age is None else round(age, 3),
             "session": stats.session,
             "messages": stats.messages,

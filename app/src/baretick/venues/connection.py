@@ -52,6 +52,8 @@ class ConnectionStats(msgspec.Struct):
     gaps: int = 0
     snapshots: int = 0
     last_recv_ts: int = 0
+    last_error: str | None = None
+    """Why the last connection ended or none came about."""
     garbage: Counter[str] = msgspec.field(default_factory=Counter)
     """Frames that could not be used, by kind."""
 
@@ -138,7 +140,7 @@ class VenueClient(ABC):
                 try:
                     await self._connection()
                 except (OSError, TimeoutError, WebSocketException) as e:
-                    why = f"{type(e).__name__}: {e}"
+                    why = self.stats.last_error = f"{type(e).__name__}: {e}"
                 finally:
                     await self._lost()
                 if time.monotonic() - began >= STABLE_AFTER_S:
