@@ -164,10 +164,11 @@ def test_a_container_lists_by_name_what_only_a_kernel_of_its_own_could_take() ->
     assert record["partition"] == {"housekeeping": "0", "isolated": "1"}
 
 
-def test_a_row_that_a_host_already_holds_read_only_is_held_not_refused() -> None:
+def test_a_read_only_sysctl_stays_out_of_the_file_even_where_its_value_is_right() -> None:
     text = probe_output(2, 1, 1).replace("/proc/sys/vm/swappiness\trw\t?", "/proc/sys/vm/swappiness\tro\t10")
     made = plan.make(parse(text), Partition.parse("0", "1"), "latency")
-    assert "vm.swappiness" in {row.name for row in made.applied}
+    assert "vm.swappiness" in {row.name for row in made.not_applicable}
+    assert "vm.swappiness" not in plan.files(made)[plan.SYSCTL_FILE]
 
 
 def test_the_command_line_is_appended_never_replaced() -> None:
