@@ -36,9 +36,9 @@ def clear(instance: Instance, grace: float) -> None:
 def clear_remains(instance: Instance) -> None:
     if _of_another_clone(instance):
         return
-    if group := cgroups.existing(instance.name):
-        cgroups.kill(group)
-        cgroups.remove(group)
+    if cgroups.existing(instance.name):
+        cgroups.kill(cgroups.instance(instance.name))
+        cgroups.remove(cgroups.instance(instance.name))
     network.remove(instance.name)
 
 
@@ -51,8 +51,7 @@ def remains(instance: Instance) -> list[str]:
             found.append(f"process {ref.pid} ({file.stem})")
     if _of_another_clone(instance):
         return found
-    if group := cgroups.existing(instance.name):
-        found.append(f"cgroup {group}")
+    found += [f"cgroup {group}" for group in cgroups.existing(instance.name)]
     if network.namespace_path(instance.name).exists():
         found.append(f"network namespace {network.namespace(instance.name)}")
     return sorted(set(found))

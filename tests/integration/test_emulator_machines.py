@@ -81,8 +81,7 @@ def traces(folder: Path) -> list[str]:
             found.append(f"mount in {process.name}")
     if network.namespace(NAME) in subprocess.check_output(["ip", "netns"], text=True).split():
         found.append("network namespace")
-    if cgroups.instance(NAME).exists():
-        found.append("cgroup")
+    found += [f"cgroup {group}" for group in Path("/sys/fs/cgroup").rglob(f"bt-{NAME}")]
     return found
 
 

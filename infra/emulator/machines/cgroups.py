@@ -1,4 +1,4 @@
-"""The v2 cgroup that holds an instance's machines: found where this system mounts it, emptied and removed after."""
+"""The cgroup that holds an instance's machines: found where this system mounts v2, emptied and removed after."""
 
 import contextlib
 import os
@@ -21,30 +21,34 @@ def root() -> Path:
 
 
 def _mounted() -> Path | None:
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, where, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(where)
-    return None
+    return next(iter(_hierarchies("cgroup2")), None)
+
+
+def _hierarchies(version: str) -> list[Path]:
+    """Where hierarchies of a version ("cgroup2", or "cgroup" for the first) are mounted."""
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    return [Path(where) for _, where, kind, *_ in mounts if kind == version]
+
+
+def _everywhere(folder: Path) -> list[Path]:
+    """The group, and those that systemd-nspawn made of its name in the v1 hierarchies of a hybrid system."""
+    name = folder.relative_to(root())
+    return [path for path in (folder, *(v1 / name for v1 in _hierarchies("cgroup"))) if path.exists()]
 
 
 def instance(name: str) -> Path:
     return root() / f"bt-{name}"
 
 
-def existing(name: str) -> Path | None:
-    """The instance's group, where there is one."""
-    mounted = _mounted()
-    return mounted / f"bt-{name}" if mounted and (mounted / f"bt-{name}").exists() else None
+def existing(name: str) -> list[Path]:
+    """The instance's groups, where there are any."""
+    return _everywhere(instance(name)) if _mounted() else []
 
 
 def owner(name: str) -> Path | None:
     """The folder of the instance that has the group, where the group says so."""
-    group = existing(name)
-    if group is None:
-        return None
     try:
-        return Path(os.fsdecode(os.getxattr(group, _OWNER)))
+        return Path(os.fsdecode(os.getxattr(instance(name), _OWNER))) if _mounted() else None
     except OSError:
         return None
 
@@ -92,12 +96,11 @@ def kill(folder: Path, seconds: float = 10) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a group without processes, and all below it."""
-    if not folder.exists():
-        return
-    for below in sorted((p for p in folder.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
-        _rmdir(below)
-    _rmdir(folder)
+    """Remove a group without processes, and all below it, in every hierarchy."""
+    for group in _everywhere(folder):
+        for below in sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
+            _rmdir(below)
+        _rmdir(group)
 
 
 def _rmdir(folder: Path) -> None:
