@@ -74,7 +74,7 @@ molecule: ## molecule test: the roles on fresh hosts, converge, idempotence, ver
 	@infra/bootstrap.sh all
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" molecule test
 
-test: ## lint, unit and integration: real hosts, a real Kafka, a real warehouse, Pulumi on the emulator
+test: ## everything: lint, unit, integration, molecule, the whole site end to end with kills in mid-stream
 	@infra/bootstrap.sh all
 	@$(VERBS) test
 

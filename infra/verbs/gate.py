@@ -9,33 +9,57 @@ from infra.paths import repo_root
 from infra.verbs.steps import Steps
 
 MOLECULE_LINES = r"(INFO|PLAY RECAP|ok=|WARNING|ERROR|passed|failed)"
+PYTEST = [sys.executable, "-m", "pytest", "-v", "--durations=10"]
 PYTEST_LINES = r"(^tests/.*(FAILED|SKIPPED)|^(FAILED|ERROR|SKIPPED)|=+ .*(passed|failed|error|skipped).* =+|\d+ passed)"
 
 
 def main() -> int:
-    """Run the suite in one go; needs root, as the machines it boots do."""
-    steps, env, pytest = _steps("test", 4)
-    root = repo_root()
-    steps.command("lint", ["infra/lint.sh"], env=env, cwd=root, show=".")
-    steps.command("unit", [*pytest, "tests/unit"], env=env, cwd=root, show=PYTEST_LINES)
-    steps.command("artefacts", [sys.executable, "-m", "infra.mirror", "fill"], env=env, cwd=root, show=r"^\[")
-    steps.command("integration", [*pytest, "tests/integration"], env=env, cwd=root, show=PYTEST_LINES)
-    steps.finish()
+    """Everything, in one go; needs root, as the machines it boots do."""
+    gate = Gate("test", 6)
+    gate.lint()
+    gate.unit()
+    gate.artefacts()
+    gate.integration()
+    gate.roles()
+    gate.site()
+    gate.finish()
     return 0
 
 
 def whole_site() -> int:
     """The roles on fresh hosts by molecule, then the whole site's story end to end."""
-    steps, env, pytest = _steps("test-site", 3)
-    root = repo_root()
-    steps.command("artefacts", [sys.executable, "-m", "infra.mirror", "fill"], env=env, cwd=root, show=r"^\[")
-    steps.command("molecule", ["molecule", "test"], env=env, cwd=root, show=MOLECULE_LINES)
-    steps.command("site end to end", [*pytest, "-s", "tests/e2e"], env=env, cwd=root, show=PYTEST_LINES + r"|^\s*\[")
-    steps.finish()
+    gate = Gate("test-site", 3)
+    gate.artefacts()
+    gate.roles()
+    gate.site()
+    gate.finish()
     return 0
 
 
-def _steps(title: str, total: int) -> tuple[Steps, dict[str, str], list[str]]:
-    env = {"PATH": f"{repo_root() / '.venv' / 'bin'}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
-    pytest = [sys.executable, "-m", "pytest", "-v", "--durations=10"]
-    return Steps(title, total, Path(tempfile.mkdtemp(prefix="baretick-test-"))), env, pytest
+class Gate(Steps):
+    """The steps, each in one place; logs go to a new folder under /tmp."""
+
+    def __init__(self, title: str, total: int) -> None:
+        super().__init__(title, total, Path(tempfile.mkdtemp(prefix="baretick-test-")))
+
+    def lint(self) -> None:
+        self._run("lint", ["infra/lint.sh"], ".")
+
+    def unit(self) -> None:
+        self._run("unit", [*PYTEST, "tests/unit"], PYTEST_LINES)
+
+    def artefacts(self) -> None:
+        self._run("artefacts", [sys.executable, "-m", "infra.mirror", "fill"], r"^\[")
+
+    def integration(self) -> None:
+        self._run("integration", [*PYTEST, "tests/integration"], PYTEST_LINES)
+
+    def roles(self) -> None:
+        self._run("molecule", ["molecule", "test"], MOLECULE_LINES)
+
+    def site(self) -> None:
+        self._run("site end to end", [*PYTEST, "-s", "tests/e2e"], PYTEST_LINES + r"|^\s*\[")
+
+    def _run(self, name: str, argv: list[str], show: str) -> None:
+        env = {"PATH": f"{repo_root() / '.venv' / 'bin'}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+        self.command(name, argv, env=env, cwd=repo_root(), show=show)

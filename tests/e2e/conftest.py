@@ -49,9 +49,11 @@ def stack_file() -> Path:
 
 @pytest.fixture(scope="session")
 def site(stack_file: Path) -> Iterator[Site]:
-    """The site, up; afterwards destroyed."""
-    verb("up")
-    yield Site(STACK)
-    if not os.environ.get("BARETICK_E2E_KEEP"):
-        verb("clean")
-        stack_file.unlink()
+    """The site, up; afterwards destroyed, also where it did not come up."""
+    try:
+        verb("up")
+        yield Site(STACK)
+    finally:
+        if not os.environ.get("BARETICK_E2E_KEEP"):
+            verb("clean")
+            stack_file.unlink()
