@@ -1,6 +1,6 @@
 """Request parts that several families share: names, labels, the usual update, the actions of a resource."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -14,6 +14,8 @@ from infra.emulator.web import action_json, cloud_of, ident, listed
 
 Labels = Annotated[dict[str, str], AfterValidator(check_labels)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ACTION_FILTERS: dict[str, Callable[[Action], object]] = {"status": lambda a: a.status}
 
@@ -52,8 +54,21 @@ def by_id_or_name[R: Named](table: Mapping[int, R], kind: str, key: int | str) -
     raise not_found(kind, key)
 
 
-def action_routes(plural: str, kind: str) -> list[web.RouteDef]:
-    """/<plural>/actions, /<plural>/actions/{id}, /<plural>/{id}/actions and one action of one resource."""
+def resource_routes(
+    plural: str, index: Handler, create: Handler, show: Handler, update: Handler, delete: Handler
+) -> list[web.RouteDef]:
+    """/<plural> and /<plural>/{id}, each with the handlers of its methods."""
+    return [
+        web.get(f"/v1/{plural}", index),
+        web.post(f"/v1/{plural}", create),
+        web.get(f"/v1/{plural}/{{id}}", show),
+        web.put(f"/v1/{plural}/{{id}}", update),
+        web.delete(f"/v1/{plural}/{{id}}", delete),
+    ]
+
+
+def action_routes(plural: str, kind: str, act: Handler) -> list[web.RouteDef]:
+    """`act` starts one; /<plural>/actions, /<plural>/actions/{id}, /<plural>/{id}/actions and one of one resource."""
 
     async def every(request: web.Request) -> web.Response:
         return listed(request, "actions", cloud_of(request).actions.of(kind), action_json, ACTION_FILTERS)
@@ -73,6 +88,7 @@ def action_routes(plural: str, kind: str) -> list[web.RouteDef]:
         web.get(f"/v1/{plural}/actions/{{action:\\d+}}", one),
         web.get(f"/v1/{plural}/{{id:\\d+}}/actions", of_one),
         web.get(f"/v1/{plural}/{{id:\\d+}}/actions/{{action:\\d+}}", one),
+        web.post(f"/v1/{plural}/{{id}}/actions/{{command}}", act),
     ]
 
 

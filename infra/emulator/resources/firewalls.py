@@ -18,6 +18,7 @@ from infra.emulator.resources.common import (
     apply_update,
     pick,
     require_unused,
+    resource_routes,
 )
 from infra.emulator.web import action_json, cloud_of, listed, read
 
@@ -214,12 +215,6 @@ async def act(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        *action_routes("firewalls", "firewall"),
-        web.get("/v1/firewalls", index),
-        web.post("/v1/firewalls", create),
-        web.get("/v1/firewalls/{id}", show),
-        web.put("/v1/firewalls/{id}", update),
-        web.delete("/v1/firewalls/{id}", delete),
-        web.post("/v1/firewalls/{id}/actions/{command}", act),
-    ]
+    return action_routes("firewalls", "firewall", act) + resource_routes(
+        "firewalls", index, create, show, update, delete
+    )

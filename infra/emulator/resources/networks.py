@@ -20,6 +20,7 @@ from infra.emulator.resources.common import (
     apply_update,
     pick,
     require_unused,
+    resource_routes,
 )
 from infra.emulator.web import action_answer, cloud_of, listed, read
 
@@ -227,12 +228,4 @@ async def _change_range(cloud: Cloud, network: Network, ip_range: str) -> None:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        *action_routes("networks", "network"),
-        web.get("/v1/networks", index),
-        web.post("/v1/networks", create),
-        web.get("/v1/networks/{id}", show),
-        web.put("/v1/networks/{id}", update),
-        web.delete("/v1/networks/{id}", delete),
-        web.post("/v1/networks/{id}/actions/{command}", act),
-    ]
+    return action_routes("networks", "network", act) + resource_routes("networks", index, create, show, update, delete)

@@ -8,7 +8,15 @@ from pydantic import BaseModel
 from infra.emulator.cloud import Cloud
 from infra.emulator.errors import ApiError
 from infra.emulator.model import PlacementGroup
-from infra.emulator.resources.common import Labels, Name, Update, apply_update, pick, require_unused
+from infra.emulator.resources.common import (
+    Labels,
+    Name,
+    Update,
+    apply_update,
+    pick,
+    require_unused,
+    resource_routes,
+)
 from infra.emulator.web import cloud_of, listed, read
 
 # Hetzner's limit for a spread group.
@@ -74,10 +82,4 @@ async def delete(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        web.get("/v1/placement_groups", index),
-        web.post("/v1/placement_groups", create),
-        web.get("/v1/placement_groups/{id}", show),
-        web.put("/v1/placement_groups/{id}", update),
-        web.delete("/v1/placement_groups/{id}", delete),
-    ]
+    return resource_routes("placement_groups", index, create, show, update, delete)

@@ -19,6 +19,7 @@ from infra.emulator.resources.common import (
     apply_update,
     pick,
     require_unused,
+    resource_routes,
 )
 from infra.emulator.web import action_answer, action_json, cloud_of, listed, read
 
@@ -186,12 +187,6 @@ async def act(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        *action_routes("primary_ips", "primary_ip"),
-        web.get("/v1/primary_ips", index),
-        web.post("/v1/primary_ips", create),
-        web.get("/v1/primary_ips/{id}", show),
-        web.put("/v1/primary_ips/{id}", update),
-        web.delete("/v1/primary_ips/{id}", delete),
-        web.post("/v1/primary_ips/{id}/actions/{command}", act),
-    ]
+    return action_routes("primary_ips", "primary_ip", act) + resource_routes(
+        "primary_ips", index, create, show, update, delete
+    )

@@ -10,7 +10,13 @@ from infra.emulator.cloud import Cloud, require
 from infra.emulator.errors import ApiError, invalid, not_found
 from infra.emulator.model import Action, Server
 from infra.emulator.resources import placement_groups, private_net
-from infra.emulator.resources.common import Update, action_routes, apply_update, pick
+from infra.emulator.resources.common import (
+    Update,
+    action_routes,
+    apply_update,
+    pick,
+    resource_routes,
+)
 from infra.emulator.resources.primary_ips import Pointer, point
 from infra.emulator.resources.server_create import check_hostname, create, find_image, find_server_type
 from infra.emulator.resources.server_view import render
@@ -263,12 +269,4 @@ async def act(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        *action_routes("servers", "server"),
-        web.get("/v1/servers", index),
-        web.post("/v1/servers", create),
-        web.get("/v1/servers/{id}", show),
-        web.put("/v1/servers/{id}", update),
-        web.delete("/v1/servers/{id}", delete),
-        web.post("/v1/servers/{id}/actions/{command}", act),
-    ]
+    return action_routes("servers", "server", act) + resource_routes("servers", index, create, show, update, delete)

@@ -11,7 +11,16 @@ from pydantic import AfterValidator, BaseModel
 
 from infra.emulator.errors import taken
 from infra.emulator.model import SshKey
-from infra.emulator.resources.common import Labels, Name, Update, apply_update, dumped, pick, require_unused
+from infra.emulator.resources.common import (
+    Labels,
+    Name,
+    Update,
+    apply_update,
+    dumped,
+    pick,
+    require_unused,
+    resource_routes,
+)
 from infra.emulator.web import cloud_of, listed, read
 
 KEY_TYPES = (
@@ -98,10 +107,4 @@ async def delete(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        web.get("/v1/ssh_keys", index),
-        web.post("/v1/ssh_keys", create),
-        web.get("/v1/ssh_keys/{id}", show),
-        web.put("/v1/ssh_keys/{id}", update),
-        web.delete("/v1/ssh_keys/{id}", delete),
-    ]
+    return resource_routes("ssh_keys", index, create, show, update, delete)

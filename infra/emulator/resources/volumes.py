@@ -17,6 +17,7 @@ from infra.emulator.resources.common import (
     apply_update,
     pick,
     require_unused,
+    resource_routes,
 )
 from infra.emulator.resources.primary_ips import place_of
 from infra.emulator.web import action_answer, action_json, cloud_of, listed, read
@@ -131,12 +132,4 @@ async def act(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
-    return [
-        *action_routes("volumes", "volume"),
-        web.get("/v1/volumes", index),
-        web.post("/v1/volumes", create),
-        web.get("/v1/volumes/{id}", show),
-        web.put("/v1/volumes/{id}", update),
-        web.delete("/v1/volumes/{id}", delete),
-        web.post("/v1/volumes/{id}/actions/{command}", act),
-    ]
+    return action_routes("volumes", "volume", act) + resource_routes("volumes", index, create, show, update, delete)
