@@ -139,4 +139,3 @@ def fold_state(arena):
 def hex_digest(h: int) -> str:
     """A fingerprint as 16 hex digits."""
     return f"{int(h) & 0xFFFFFFFFFFFFFFFF:016x}"
-

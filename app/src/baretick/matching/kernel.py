@@ -117,7 +117,7 @@ def execute(a, c):
         return _stops_after(a, resumed - 1, load64(a, H_RESULT))
     if op == NEW:
         result = new_order(a, c)
-    elif op == CANCEL or op == REDUCE:
+    elif op in (CANCEL, REDUCE):
         result = _amend(a, c, op)
     elif op == REPLACE:
         result = replace_order(a, c)
