@@ -32,7 +32,7 @@ from baretick.matching.levels import beyond, level_at, level_index, node_of, sym
 from baretick.matching.orders import CANCELLED, drop_order, pair_row, shrink_order
 from baretick.matching.query import find_level
 from baretick.matching.records import MAX_QTY, Op
-from baretick.memory import add64, compiled, inline, load32, load64, store64
+from baretick.memory import add64, address, compiled, inline, load32, load64, store64
 from baretick.risk.limits import book_open
 
 TICKS: Final = 1 << 17
@@ -85,7 +85,7 @@ def _take_off(a, tag, tick, qty):
 @compiled
 def _add(arena, ladder, row, sym, side, tick, qty):
     """Queue `qty` more of the market at the tail; it may trade with ours. False if the book has no room."""
-    a = arena.ctypes.data
+    a = address(arena)
     tag = sym * 2 + side
     level = find_level(a, tag, tick)
     x = load32(level, L_TAIL) if level != 0 else 0
@@ -121,7 +121,7 @@ def apply_levels(arena, ladder, sym, levels, bids, asks):
 
     Returns 0, or OFF_TICK if a price does not lie on the tick grid (nothing is changed then).
     """
-    a = arena.ctypes.data
+    a = address(arena)
     row = sym * ROW
     base, tick = ladder[row + L_BASE], ladder[row + L_TICK]
     n = bids + asks
@@ -157,7 +157,7 @@ def apply_levels(arena, ladder, sym, levels, bids, asks):
 @compiled
 def clear_market(arena, ladder, sym):
     """Remove the market's orders of a symbol and forget its levels; ours stay where they are in the queue."""
-    a = arena.ctypes.data
+    a = address(arena)
     row = sym * ROW
     for side in range(2):
         tag = sym * 2 + side

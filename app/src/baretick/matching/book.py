@@ -98,6 +98,7 @@ class MatchingBook:
         return book
 
     def _attach(self, arena: Words) -> None:
+        kernel.attach(arena)
         self.arena = arena
         self._header = memoryview(arena[:64])
         self.symbols = int(arena[2])
@@ -223,10 +224,13 @@ class MatchingBook:
         if not n:
             return []
         kernel.drained(self.arena)
-        return [
-            MatchEvent(*numbers, EventKind(kind), Reason(reason), tag >> 1, tag & 1, account, counterparty)
-            for *numbers, kind, reason, tag, account, counterparty in _EVENT.iter_unpack(self._event_bytes[: 64 * n])
-        ]
+        events = []
+        for record in _EVENT.iter_unpack(self._event_bytes[: 64 * n]):
+            seq, ts, command, order_id, aux, price, qty, kind, reason, tag, account, counterparty = record
+            what, why = EventKind(kind), Reason(reason)
+            event = (seq, ts, command, order_id, aux, price, qty, what, why, tag >> 1, tag & 1, account, counterparty)
+            events.append(MatchEvent(*event))
+        return events
 
     # What rests.
 

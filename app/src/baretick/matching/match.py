@@ -128,7 +128,8 @@ def _expire_head(a, row, tag, account, x, price):
 def match(a, row, tag, account, order_id, sent, limit, qty):
     """Trade as far as `limit` (in ticks) allows; returns the quantity left.
 
-    `row` is the symbol's, `sent` the price that the command gave. Only called when the order crosses. An order that self-trade prevention ended has been reported, and is 0 here.
+    `row` is the symbol's, `sent` the price that the command gave. Only called when the order crosses. An order that
+    self-trade prevention ended has been reported, and 0 of it is left here.
     """
     side, sym = tag & 1, tag >> 1
     touch = row + S_ASK - 8 * side
