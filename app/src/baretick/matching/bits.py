@@ -1,137 +1,90 @@
-"""Three-floor bitmaps over a symbol's ticks: set, clear, and the nearest occupied tick at or beyond a price.
+"""Three-floor bitmaps over a side's window: set, clear, and the nearest occupied index at or beyond one.
 
-Three loads at most find the next level, however far it is: no scan over empty ticks.
+The window is circular, so a search that reaches its end goes on at the other. Three loads at most find the next
+level, however far it is: no scan over empty ticks.
 """
 
-from typing import Any
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from baretick.matching.layout import BITS0, BITS1, BITS2, WINDOW_MASK
+from baretick.memory import compiled, inline, leading_zeros, load64, shift_right, store64, trailing_zeros
 
-import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
-from baretick.matching.arena import LOG_TICKS, NO_ASK, NO_BID, TICKS
-
-assert LOG_TICKS <= 18, "three floors of 64 bits reach 2**18 ticks"
-
-WORDS0 = TICKS >> 6
-WORDS1 = TICKS >> 12
-ONE = np.uint64(1)
-FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+WORDS1 = (WINDOW_MASK + 1) >> 12
 
 
-def _trailing_zeros(typing_context, x):  # type: ignore[no-untyped-def]
-    """Index of the lowest set bit; x must not be 0."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.cttz(args[0], cgutils.true_bit)
-
-    return types.int64(types.uint64), codegen
-
-
-def _leading_zeros(typing_context, x):  # type: ignore[no-untyped-def]
-    """63 - index of the highest set bit; x must not be 0."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.ctlz(args[0], cgutils.true_bit)
-
-    return types.int64(types.uint64), codegen
-
-
-def _cycles(typing_context):  # type: ignore[no-untyped-def]
-    """The CPU's time stamp counter."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(ir.IntType(64), [])
-        counter = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, kind, "llvm.readcyclecounter"
-        )
-        return builder.call(counter, [])
-
-    return types.int64(), codegen
-
-
-trailing_zeros: Any = intrinsic(_trailing_zeros)
-leading_zeros: Any = intrinsic(_leading_zeros)
-cycles: Any = intrinsic(_cycles)
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def set_bit(v, sym, p):  # type: ignore[no-untyped-def]
-    i = sym * WORDS0 + (p >> 6)
-    word = v.b0[i]
-    v.b0[i] = word | (ONE << np.uint64(p & 63))
+@inline
+def set_bit(bits, i):
+    at = BITS0 + ((i >> 6) << 3)
+    word = load64(bits, at)
+    store64(bits, at, word | (1 << (i & 63)))
     if word == 0:
-        i = sym * WORDS1 + (p >> 12)
-        word = v.b1[i]
-        v.b1[i] = word | (ONE << np.uint64((p >> 6) & 63))
+        at = BITS1 + ((i >> 12) << 3)
+        word = load64(bits, at)
+        store64(bits, at, word | (1 << ((i >> 6) & 63)))
         if word == 0:
-            v.b2[sym] |= ONE << np.uint64(p >> 12)
+            store64(bits, BITS2, load64(bits, BITS2) | (1 << (i >> 12)))
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def clear_bit(v, sym, p):  # type: ignore[no-untyped-def]
-    i = sym * WORDS0 + (p >> 6)
-    word = v.b0[i] & ~(ONE << np.uint64(p & 63))
-    v.b0[i] = word
+@inline
+def clear_bit(bits, i):
+    at = BITS0 + ((i >> 6) << 3)
+    word = load64(bits, at) & ~(1 << (i & 63))
+    store64(bits, at, word)
     if word == 0:
-        i = sym * WORDS1 + (p >> 12)
-        word = v.b1[i] & ~(ONE << np.uint64((p >> 6) & 63))
-        v.b1[i] = word
+        at = BITS1 + ((i >> 12) << 3)
+        word = load64(bits, at) & ~(1 << ((i >> 6) & 63))
+        store64(bits, at, word)
         if word == 0:
-            v.b2[sym] &= ~(ONE << np.uint64(p >> 12))
+            store64(bits, BITS2, load64(bits, BITS2) & ~(1 << (i >> 12)))
 
 
-@njit(nogil=True, cache=True)
-def at_or_above(v, sym, p):  # type: ignore[no-untyped-def]
-    """Lowest occupied tick >= p, NO_ASK if there is none."""
-    if p >= TICKS:
-        return NO_ASK
-    a = p >> 6
-    word = v.b0[sym * WORDS0 + a] & (FULL << np.uint64(p & 63))
-    if word != 0:
-        return (a << 6) + trailing_zeros(word)
-    a += 1
-    if a >= WORDS0:
-        return NO_ASK
+@compiled
+def _up_far(bits, i):
+    """As `up`, when index i's own word has nothing at or above it."""
+    a = i >> 6
     c = a >> 6
-    word = v.b1[sym * WORDS1 + c] & (FULL << np.uint64(a & 63))
+    # Bits of floor 1 above word a; a shift by 64 does not exist, so in two steps.
+    word = load64(bits, BITS1 + (c << 3)) & ((-1 << (a & 63)) << 1)
     if word == 0:
-        c += 1
-        if c >= WORDS1:
-            return NO_ASK
-        word = v.b2[sym] & (FULL << np.uint64(c))
-        if word == 0:
-            return NO_ASK
-        c = trailing_zeros(word)
-        word = v.b1[sym * WORDS1 + c]
+        top = load64(bits, BITS2)
+        if top == 0:
+            return -1
+        above = top & ((-1 << c) << 1)
+        c = trailing_zeros(above if above != 0 else top)
+        word = load64(bits, BITS1 + (c << 3))
     a = (c << 6) + trailing_zeros(word)
-    return (a << 6) + trailing_zeros(v.b0[sym * WORDS0 + a])
+    return (a << 6) + trailing_zeros(load64(bits, BITS0 + (a << 3)))
 
 
-@njit(nogil=True, cache=True)
-def at_or_below(v, sym, p):  # type: ignore[no-untyped-def]
-    """Highest occupied tick <= p, NO_BID if there is none."""
-    if p < 0:
-        return NO_BID
-    a = p >> 6
-    word = v.b0[sym * WORDS0 + a] & (FULL >> np.uint64(63 - (p & 63)))
-    if word != 0:
-        return (a << 6) + 63 - leading_zeros(word)
-    a -= 1
-    if a < 0:
-        return NO_BID
+@compiled
+def _down_far(bits, i):
+    """As `down`, when index i's own word has nothing at or below it."""
+    a = i >> 6
     c = a >> 6
-    word = v.b1[sym * WORDS1 + c] & (FULL >> np.uint64(63 - (a & 63)))
+    word = load64(bits, BITS1 + (c << 3)) & ((1 << (a & 63)) - 1)
     if word == 0:
-        c -= 1
-        if c < 0:
-            return NO_BID
-        word = v.b2[sym] & (FULL >> np.uint64(63 - c))
-        if word == 0:
-            return NO_BID
-        c = 63 - leading_zeros(word)
-        word = v.b1[sym * WORDS1 + c]
+        top = load64(bits, BITS2)
+        if top == 0:
+            return -1
+        below = top & ((1 << c) - 1)
+        c = 63 - leading_zeros(below if below != 0 else top)
+        word = load64(bits, BITS1 + (c << 3))
     a = (c << 6) + 63 - leading_zeros(word)
-    return (a << 6) + 63 - leading_zeros(v.b0[sym * WORDS0 + a])
+    return (a << 6) + 63 - leading_zeros(load64(bits, BITS0 + (a << 3)))
+
+
+@inline
+def up(bits, i):
+    """The first occupied index from i upwards, round the end if need be; -1 if the window is empty."""
+    word = load64(bits, BITS0 + ((i >> 6) << 3)) & (-1 << (i & 63))
+    if word != 0:
+        return (i & ~63) + trailing_zeros(word)
+    return _up_far(bits, i)
+
+
+@inline
+def down(bits, i):
+    """The first occupied index from i downwards, round the end if need be; -1 if the window is empty."""
+    word = load64(bits, BITS0 + ((i >> 6) << 3)) & shift_right(-1, 63 - (i & 63))
+    if word != 0:
+        return (i & ~63) + 63 - leading_zeros(word)
+    return _down_far(bits, i)

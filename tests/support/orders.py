@@ -1,7 +1,8 @@
 """A seeded stream of order commands that looks like a market: clustered prices, cancels, sweeps, replaces.
 
-Rows are (ts, command, symbol*2 + side, id, price, qty). The same seed gives the same bytes: the sha256 of a stream
-pins it, and the fingerprints in STREAMS are what CppTrader, exchange-core and liquibook also give for it.
+Stream rows are (ts, command, symbol*2 + side, id, price, qty). The same seed gives the same bytes: the sha256 of a
+stream pins it, and the fingerprints in STREAMS are what CppTrader, exchange-core and liquibook also give for it.
+`commands` turns a stream into the engine's records, of accounts that never meet themselves.
 """
 
 from statistics import NormalDist
@@ -10,9 +11,31 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from baretick.matching.arena import H_EVENT_COUNT, NO_ASK, TICKS, allocate, views
-from baretick.matching.kernel import CANCEL, IOC, LIMIT, MARKET, REDUCE, REPLACE, execute
-from baretick.matching.table import SLOT_MASK, find
+from baretick.matching.kernel import execute
+from baretick.matching.layout import (
+    H_EVENT_COUNT,
+    H_INBOX,
+    H_O_EVENTS,
+    L_QTY,
+    N_PRICE,
+    N_QTY,
+    N_TAG,
+    NO_ASK,
+    NO_BID,
+    S_ASK,
+    S_BID,
+    allocate,
+)
+from baretick.matching.levels import level_at, level_index, node_of, symbol_row
+from baretick.matching.match import TRADE
+from baretick.matching.records import COMMAND, Kind, Op, words
+from baretick.matching.table import find_node
+from baretick.memory import load32, load64, store64
+
+LIMIT, IOC, CANCEL, REDUCE, REPLACE, MARKET = 0, 1, 2, 3, 4, 5
+TICKS = 1 << 17
+OPS = np.array([Op.NEW, Op.NEW, Op.CANCEL, Op.REDUCE, Op.REPLACE, Op.NEW], np.uint8)
+KINDS = np.array([Kind.GTC, Kind.IOC, 0, 0, 0, Kind.MARKET], np.uint8)
 
 
 class Stream(NamedTuple):
@@ -39,6 +62,26 @@ STREAMS = {
         192793, 5912547, "e49c7d21fa97c7e9", 61395, 2437384, "6294eafd1b57ec40", 5971,
     ),
 }  # fmt: skip
+LONG_STREAMS = {
+    "s1_5m": Stream(
+        42, 5_000_000, 1, "2cea805345e6583ccbe14949d3d91235eacf77bc2e998aaeffb61c76cf8c920c",
+        1258698, 42303977, "7c233149406fae42", 12969, 523035, "5fb76d5705da7ee8", 34279,
+    ),
+    "s8_5m": Stream(
+        43, 5_000_000, 8, "452b34a938a6d3ef4cdbc75fc0925435a12666e6446551ddf25bedf01fee941f",
+        1178867, 38800662, "ee5d673caa025421", 94134, 3696255, "db9d040dde0fc8da", 32397,
+    ),
+}  # fmt: skip
+DEEP = {
+    "deep_add": Stream(
+        44, 1_000_000, 1, "ae940bfc2d03d780e3094467cc1ed672a0b6b2c8993ea48a34b79cb7d2170d72",
+        0, 0, "cbf29ce484222325", 1000000, 500503757, "0913ed6c6fc1d2ef", 0,
+    ),
+    "deep_all": Stream(
+        44, 2_000_000, 1, "e69f100a0a543ead02e8106eb27dc6312e484e1c1bac9fe8e007f4cd08d2bfd0",
+        0, 0, "cbf29ce484222325", 0, 0, "0835ec07b4ee4fb0", 0,
+    ),
+}  # fmt: skip
 
 
 @njit(cache=True)
@@ -53,33 +96,26 @@ def _below(state, n):
 
 
 @njit(cache=True)
-def _passive_price(v, state, sym, side, fair, offset):
-    bid, ask = v.best[sym, 0], v.best[sym, 1]
+def _passive_price(state, bid, ask, side, fair, offset):
     if side == 0:
         top = fair - 1
-        if ask < TICKS:
+        if ask != NO_ASK:
             top = min(top, ask - 1)
-        if bid >= 0 and _below(state, 10) < 6:
+        if bid != NO_BID and _below(state, 10) < 6:
             top = min(top, bid + (1 if _below(state, 8) == 0 else 0))
         return min(max(top - offset, 1), TICKS - 2)
     top = fair + 1
-    if bid >= 0:
+    if bid != NO_BID:
         top = max(top, bid + 1)
-    if ask < TICKS and _below(state, 10) < 6:
+    if ask != NO_ASK and _below(state, 10) < 6:
         top = max(top, ask - (1 if _below(state, 8) == 0 else 0))
     return min(max(top + offset, 1), TICKS - 2)
 
 
 @njit(cache=True)
-def _slot(v, order_id):
-    """Slot of a resting order, 0 if it does not rest."""
-    entry = find(v, order_id)
-    return v.table[entry] & SLOT_MASK if entry >= 0 else 0
-
-
-@njit(cache=True)
-def _fill(arena, out, state, offsets, sizes, symbol_draw, fair, live, where, n_live):
-    v = views(arena)
+def _fill(arena, out, ops, kinds, state, offsets, sizes, symbol_draw, fair, live, where, n_live):
+    a = arena.ctypes.data
+    c = a + H_INBOX
     last_id, ts = 0, 1_700_000_000_000_000_000
     symbol_of = np.zeros(out.shape[0] + 1, np.int64)
     for i in range(out.shape[0]):
@@ -91,13 +127,14 @@ def _fill(arena, out, state, offsets, sizes, symbol_draw, fair, live, where, n_l
             if _below(state, 10) == 0:
                 step *= 5
             fair[sym] = min(max(fair[sym] + step, TICKS // 4), 3 * TICKS // 4)
-        bid, ask = v.best[sym, 0], v.best[sym, 1]
+        row = symbol_row(a, sym)
+        bid, ask = load64(row, S_BID), load64(row, S_ASK)
         command, side, order_id, price, qty = LIMIT, 0, 0, 0, 0
-        enough = bid >= 0 and ask < NO_ASK and n_live[sym] > 50
+        enough = bid != NO_BID and ask != NO_ASK and n_live[sym] > 50
         if u < 550 or not enough:
             side = _below(state, 2)
             offset = offsets[_below(state, 4096)]
-            price = _passive_price(v, state, sym, side, fair[sym], offset)
+            price = _passive_price(state, bid, ask, side, fair[sym], offset)
             qty = sizes[_below(state, 4096)]
             last_id += 1
             order_id = last_id
@@ -110,7 +147,7 @@ def _fill(arena, out, state, offsets, sizes, symbol_draw, fair, live, where, n_l
                 if _below(state, 10) < 6:
                     for _ in range(4):
                         recent = last_id - _below(state, min(last_id, 2000))
-                        if _slot(v, recent) != 0:
+                        if find_node(a, recent) != 0:
                             order_id = recent
                             break
                 if order_id == 0:
@@ -131,20 +168,20 @@ def _fill(arena, out, state, offsets, sizes, symbol_draw, fair, live, where, n_l
             qty = sizes[_below(state, 4096)]
             far = middle2 - 2 * fair[sym]
             if _below(state, 12 if (far > 20 or far < -20) else 50) == 0:
-                level = sym * TICKS + (ask if side == 0 else bid)
-                qty = max(qty, min(v.levels[level, 1] * (1 + _below(state, 2)) + _below(state, 50), 2_000_000))
+                level = level_at(a, level_index(sym * 2 + 1 - side, ask if side == 0 else bid))
+                qty = max(qty, min(load64(level, L_QTY) * (1 + _below(state, 2)) + _below(state, 50), 2_000_000))
             price = 0 if command == MARKET else min(max(price, 1), TICKS - 2)
             last_id += 1
             order_id = last_id
             symbol_of[order_id] = sym
         else:
             order_id = live[sym, _below(state, n_live[sym])]
-            x = _slot(v, order_id)
-            side = v.orders32[x, 3] & 1
-            price = np.int64(v.orders32[x, 2]) - sym * TICKS
+            node = node_of(a, find_node(a, order_id))
+            side = load32(node, N_TAG) & 1
+            price = load64(node, N_PRICE)
             if _below(state, 2) == 0:
                 command = REDUCE
-                qty = max(1, v.orders[x, 3] * (1 + _below(state, 3)) // 4)
+                qty = max(1, load64(node, N_QTY) * (1 + _below(state, 3)) // 4)
             else:
                 command = REPLACE
                 if _below(state, 10) == 0:
@@ -158,16 +195,23 @@ def _fill(arena, out, state, offsets, sizes, symbol_draw, fair, live, where, n_l
                 price = min(max(price, 1), TICKS - 2)
                 qty = sizes[_below(state, 4096)]
         if command == CANCEL:
-            x = _slot(v, order_id)
-            side = v.orders32[x, 3] & 1 if x != 0 else 0
+            x = find_node(a, order_id)
+            side = load32(node_of(a, x), N_TAG) & 1 if x != 0 else 0
         out[i, 0], out[i, 1], out[i, 2] = ts, command, sym * 2 + side
         out[i, 3], out[i, 4], out[i, 5] = order_id, price, qty
-        v.head[H_EVENT_COUNT] = 0
-        execute(v, command, sym * 2 + side, 0, order_id, price, qty)
-        n = v.head[H_EVENT_COUNT]
+        store64(a, H_EVENT_COUNT, 0)
+        store64(c, 16, order_id)
+        store64(c, 24, price)
+        store64(c, 32, qty)
+        store64(c, 56, ops[command] | (side << 8) | (kinds[command] << 16) | (sym << 32))
+        execute(a, c)
+        n = load64(a, H_EVENT_COUNT)
         for k in range(n + 1):  # the makers it met, then the order itself
-            touched = v.events[k, 1] if k < n else order_id
-            alive = _slot(v, touched) != 0
+            event = a + load64(a, H_O_EVENTS) + 64 * k
+            if k < n and load64(event, 56) & 0xFF != TRADE:
+                continue
+            touched = load64(event, 32) if k < n else order_id
+            alive = find_node(a, touched) != 0
             home = symbol_of[touched]
             if alive and where[touched] < 0:
                 live[home, n_live[home]] = touched
@@ -192,8 +236,10 @@ def make(seed: int, events: int, symbols: int) -> np.ndarray:
     symbol_draw = np.searchsorted(np.cumsum(weight), (np.arange(64) + 0.5) / 64).astype(np.int64)
     out = np.zeros((events, 6), np.int64)
     _fill(
-        allocate(symbols, events + 1, events + 1),
+        allocate(symbols, 1, events + 1, 1 << 18),
         out,
+        OPS.astype(np.int64),
+        KINDS.astype(np.int64),
         np.array([seed], np.uint64),
         offsets,
         sizes,
@@ -204,3 +250,34 @@ def make(seed: int, events: int, symbols: int) -> np.ndarray:
         np.zeros(symbols, np.int64),
     )
     return out
+
+
+def make_deep(seed: int, orders: int) -> np.ndarray:
+    """`orders` limits that never cross, over thousands of prices, then the cancel of each in random order."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    side = rng.integers(0, 2, orders)
+    offset = np.minimum(rng.geometric(1 / 2000, orders), 30_000)
+    out = np.zeros((2 * orders, 6), np.int64)
+    out[:, 0] = 1_700_000_000_000_000_000 + np.arange(2 * orders) * 500
+    out[:orders, 2] = side
+    out[:orders, 3] = np.arange(1, orders + 1)
+    out[:orders, 4] = np.where(side == 0, 65_535 - offset, 65_536 + offset)
+    out[:orders, 5] = rng.integers(1, 1000, orders)
+    gone = rng.permutation(orders)
+    out[orders:, 1], out[orders:, 2], out[orders:, 3] = CANCEL, side[gone], gone + 1
+    out[orders:, 4] = out[gone, 4]
+    return out
+
+
+def commands(stream: np.ndarray, accounts: int = 64) -> np.ndarray:
+    """A stream as command records (rows of 8 int64).
+
+    Buys come from even accounts and sells from odd ones, so self-trade prevention looks at every trade and ends none.
+    """
+    out = np.zeros(len(stream), COMMAND)
+    out["seq"] = np.arange(1, len(stream) + 1)
+    out["ts"], out["order_id"], out["price"], out["qty"] = stream[:, 0], stream[:, 3], stream[:, 4], stream[:, 5]
+    out["op"], out["kind"] = OPS[stream[:, 1]], KINDS[stream[:, 1]]
+    out["side"], out["symbol"] = stream[:, 2] & 1, stream[:, 2] >> 1
+    out["account"] = 2 + 2 * (stream[:, 3] % (accounts // 2 - 1)) + out["side"]
+    return words(out)

@@ -1,0 +1,117 @@
+"""Loads, stores and bit counts on raw memory, for compiled code that lays out its own memory.
+
+An array argument costs a view and a negative-index check at every access; an address costs nothing. Nothing here
+is checked: a wrong address ends the process. The callers' layouts (`matching/layout.py`, `risk/limits.py`) and the
+validation of every command before the first access are what makes it safe.
+"""
+
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from typing import Any, Final
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+inline: Any = njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
+"""For the small functions of the hot path: they become part of their caller."""
+compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+"""For everything else: one call, one copy of the code."""
+
+WORD: Final = ir.IntType(64)
+HALF: Final = ir.IntType(32)
+_LOAD: Final = types.int64(types.int64, types.int64)
+_STORE: Final = types.void(types.int64, types.int64, types.int64)
+_UNARY: Final = types.int64(types.int64)
+
+
+def _pointer(builder, args, width):
+    return builder.inttoptr(builder.add(args[0], args[1]), width.as_pointer())
+
+
+def _load64(typing_context, address, offset):
+    """The 64-bit word at address + offset."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_pointer(builder, args, WORD))
+
+    return _LOAD, codegen
+
+
+def _load32(typing_context, address, offset):
+    """The signed 32-bit word at address + offset, widened."""
+
+    def codegen(context, builder, signature, args):
+        return builder.sext(builder.load(_pointer(builder, args, HALF)), WORD)
+
+    return _LOAD, codegen
+
+
+def _store64(typing_context, address, offset, value):
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _pointer(builder, args, WORD))
+        return context.get_dummy_value()
+
+    return _STORE, codegen
+
+
+def _store32(typing_context, address, offset, value):
+    """The low half of `value`."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(builder.trunc(args[2], HALF), _pointer(builder, args, HALF))
+        return context.get_dummy_value()
+
+    return _STORE, codegen
+
+
+def _shift_right(typing_context, x, n):
+    """x >> n with zeros coming in: a shift of the bits, not of the number."""
+
+    def codegen(context, builder, signature, args):
+        return builder.lshr(args[0], args[1])
+
+    return _LOAD, codegen
+
+
+def _trailing_zeros(typing_context, x):
+    """Index of the lowest set bit; x must not be 0."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], cgutils.true_bit)
+
+    return _UNARY, codegen
+
+
+def _leading_zeros(typing_context, x):
+    """63 - index of the highest set bit; x must not be 0."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ctlz(args[0], cgutils.true_bit)
+
+    return _UNARY, codegen
+
+
+def _cycles(typing_context):
+    """The CPU's time stamp counter."""
+
+    def codegen(context, builder, signature, args):
+        counter = cgutils.get_or_insert_function(builder.module, ir.FunctionType(WORD, []), "llvm.readcyclecounter")
+        return builder.call(counter, [])
+
+    return types.int64(), codegen
+
+
+load64: Any = intrinsic(_load64)
+load32: Any = intrinsic(_load32)
+store64: Any = intrinsic(_store64)
+store32: Any = intrinsic(_store32)
+shift_right: Any = intrinsic(_shift_right)
+trailing_zeros: Any = intrinsic(_trailing_zeros)
+leading_zeros: Any = intrinsic(_leading_zeros)
+cycles: Any = intrinsic(_cycles)
+
+
+@inline
+def add64(address, offset, delta):
+    store64(address, offset, load64(address, offset) + delta)
