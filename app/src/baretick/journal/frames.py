@@ -3,7 +3,8 @@
     frame   word 0   magic "BTJF" (low half), number of records (high half)
             word 1   sequence number of the first record; the others follow without a gap
             word 2   checksum of the frame before it (of the segment's header, for the first): frames form a chain
-            word 3   CRC-32C over the records, then words 0 to 2
+            word 3   CRC-32C over the records, then words 0 to 2 (low half); CRC-32C over words 0 to 2 (high half),
+                     so that the number of records can be trusted when the file ends before they do
             then     the records, 64 bytes each (matching.records.COMMAND)
 
 A frame is one batch: it is valid as a whole or not at all. `Pen` is the memory that frames are written in, one int64
@@ -75,7 +76,7 @@ def seal(p):
     store64(at, 8, load64(p, P_SEQ) - count)
     store64(at, 16, load64(p, P_CHAIN))
     crc = crc_words(load64(p, P_CRC), at, 3) ^ START
-    store64(at, 24, crc)
+    store64(at, 24, crc | ((crc_words(START, at, 3) ^ START) << 32))
     store64(p, P_CHAIN, crc)
     store64(p, P_CRC, START)
     store64(p, P_COUNT, 0)
@@ -99,6 +100,12 @@ def frame_crc(words, at):
     count = (load64(address, 0) >> 32) & 0xFFFFFFFF
     crc = crc_words(START, address + FRAME_BYTES, count * (RECORD_BYTES // 8))
     return crc_words(crc, address, 3) ^ START
+
+
+@compiled
+def header_crc(words, at):
+    """The checksum that the header of the frame at word `at` ought to carry."""
+    return crc_words(START, words.ctypes.data + 8 * at, 3) ^ START
 
 
 def taken(pen: Words) -> Any:
