@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from baretick.matching.kernel import execute
+from baretick.matching import kernel
 from baretick.matching.layout import (
     H_EVENT_COUNT,
+    H_EXECUTE,
     H_INBOX,
     H_O_EVENTS,
     L_QTY,
@@ -30,7 +31,7 @@ from baretick.matching.levels import level_at, level_index, node_of, symbol_row
 from baretick.matching.match import TRADE
 from baretick.matching.records import COMMAND, Kind, Op, words
 from baretick.matching.table import find_node
-from baretick.memory import load32, load64, store64
+from baretick.memory import address, call, load32, load64, store64
 
 LIMIT, IOC, CANCEL, REDUCE, REPLACE, MARKET = 0, 1, 2, 3, 4, 5
 TICKS = 1 << 17
@@ -114,7 +115,7 @@ def _passive_price(state, bid, ask, side, fair, offset):
 
 @njit(cache=True)
 def _fill(arena, out, ops, kinds, state, offsets, sizes, symbol_draw, fair, live, where, n_live):
-    a = arena.ctypes.data
+    a = address(arena)
     c = a + H_INBOX
     last_id, ts = 0, 1_700_000_000_000_000_000
     symbol_of = np.zeros(out.shape[0] + 1, np.int64)
@@ -204,7 +205,7 @@ def _fill(arena, out, ops, kinds, state, offsets, sizes, symbol_draw, fair, live
         store64(c, 24, price)
         store64(c, 32, qty)
         store64(c, 56, ops[command] | (side << 8) | (kinds[command] << 16) | (sym << 32))
-        execute(a, c)
+        call(load64(a, H_EXECUTE), a, c)
         n = load64(a, H_EVENT_COUNT)
         for k in range(n + 1):  # the makers it met, then the order itself
             event = a + load64(a, H_O_EVENTS) + 64 * k
@@ -235,8 +236,10 @@ def make(seed: int, events: int, symbols: int) -> np.ndarray:
     weight = weight / weight.sum()
     symbol_draw = np.searchsorted(np.cumsum(weight), (np.arange(64) + 0.5) / 64).astype(np.int64)
     out = np.zeros((events, 6), np.int64)
+    arena = allocate(symbols, 1, events + 1, 1 << 18)
+    kernel.attach(arena)
     _fill(
-        allocate(symbols, 1, events + 1, 1 << 18),
+        arena,
         out,
         OPS.astype(np.int64),
         KINDS.astype(np.int64),

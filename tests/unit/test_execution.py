@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from baretick.book import L2Book
 from baretick.events import BUY, SELL, SNAPSHOT, UPDATE, BookEvent, Fill, OrderEvent
 from baretick.execution import PaperVenue
-from baretick.execution.ladder import MARKET_ACCOUNT
-from baretick.matching import TICKS
+from baretick.execution.ladder import MARKET_ACCOUNT, TICKS
 
 KEY = ("okx", "BTC-USDT")
 TICK = 10**9

@@ -11,12 +11,30 @@ from typing import Any, Final
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-inline: Any = njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
-"""For the small functions of the hot path: they become part of their caller."""
-compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
-"""For everything else: one call, one copy of the code."""
+
+def _once(dispatcher: Any) -> Any:
+    """Compile a function once for all constants that callers pass; numba would do so anew for each constant."""
+    template = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return template(tuple(map(types.unliteral, args)), {k: types.unliteral(v) for k, v in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
+def inline(function: Any) -> Any:
+    """For the small functions of the hot path: they become part of their caller."""
+    return _once(njit(nogil=True, cache=True, forceinline=True, error_model="numpy")(function))
+
+
+def compiled(function: Any) -> Any:
+    """For everything else: one call, one copy of the code."""
+    return _once(njit(nogil=True, cache=True, error_model="numpy")(function))
+
 
 WORD: Final = ir.IntType(64)
 HALF: Final = ir.IntType(32)
@@ -92,6 +110,28 @@ def _leading_zeros(typing_context, x):
     return _UNARY, codegen
 
 
+def _address(typing_context, array):
+    """Where an array's memory begins, as a signed number: numba's own is unsigned, and turns sums into floats."""
+    if not isinstance(array, types.Array):
+        raise TypingError(f"address() takes an array, this is {array}")
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, WORD)
+
+    return types.int64(array), codegen
+
+
+def _call(typing_context, function, a, c):
+    """Call compiled code of type int64(int64, int64) at an address."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(WORD, [WORD, WORD]).as_pointer()
+        return builder.call(builder.inttoptr(args[0], kind), args[1:])
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
 def _cycles(typing_context):
     """The CPU's time stamp counter."""
 
@@ -109,6 +149,8 @@ store32: Any = intrinsic(_store32)
 shift_right: Any = intrinsic(_shift_right)
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 leading_zeros: Any = intrinsic(_leading_zeros)
+address: Any = intrinsic(_address)
+call: Any = intrinsic(_call)
 cycles: Any = intrinsic(_cycles)
 
 

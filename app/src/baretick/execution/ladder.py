@@ -8,22 +8,37 @@ that moves the market never trades with what the same message removes.
 `ladder` holds, for each symbol, a header and the quantity that the feed last said for each side and tick.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
-from baretick.matching.arena import (
+from baretick.matching.kernel import submit
+from baretick.matching.layout import (
     H_EVENT_COUNT,
-    MAX_QTY,
-    SELF_TRADE_CANCEL,
-    TICKS,
-    views,
+    H_O_EVENTS,
+    L_HEAD,
+    L_QTY,
+    L_TAIL,
+    N_NEXT,
+    N_PREV,
+    N_QTY,
+    N_TAG,
+    NO_ASK,
+    NO_BID,
+    S_BID,
 )
-from baretick.matching.bits import at_or_above, at_or_below
-from baretick.matching.kernel import LIMIT, free, submit, unlink
-from baretick.matching.table import find, remove
+from baretick.matching.levels import beyond, level_at, level_index, node_of, symbol_row
+from baretick.matching.orders import CANCELLED, drop_order, pair_row, shrink_order
+from baretick.matching.query import find_level
+from baretick.matching.records import MAX_QTY, Op
+from baretick.memory import add64, address, compiled, inline, load32, load64, store64
+from baretick.risk.limits import book_open
 
+TICKS: Final = 1 << 17
+"""Ticks of the window around the market in which the feed's quantities are kept."""
+
+NEW = int(Op.NEW)
 OUR_ACCOUNT: Final = 1
 MARKET_ACCOUNT: Final = 2
 FIRST_MARKET_ID: Final = 1 << 62
@@ -44,66 +59,69 @@ def allocate(symbols: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return ladder
 
 
-@njit(nogil=True, cache=True, forceinline=True)
-def _account(v, x):  # type: ignore[no-untyped-def]
-    return np.int64(v.orders32[x, 3]) >> 16
+@inline
+def _account(a, x):
+    return (load32(node_of(a, x), N_TAG) >> 16) & 0xFFFF
 
 
-@njit(nogil=True, cache=True)
-def _drop(v, x):  # type: ignore[no-untyped-def]
-    unlink(v, x)
-    remove(v, find(v, v.orders[x, 2]))
-    free(v, x)
-
-
-@njit(nogil=True, cache=True)
-def _take_off(v, level, qty):  # type: ignore[no-untyped-def]
+@compiled
+def _take_off(a, tag, tick, qty):
     """Reduce the market's orders at a level by `qty` from the tail; ours stay. Less may be there: we bought it."""
-    x = np.int64(v.levels32[level, 1])
+    level = find_level(a, tag, tick)
+    x = load32(level, L_TAIL) if level != 0 else 0
     while x != 0 and qty > 0:
-        prev = np.int64(v.orders32[x, 1])
-        if _account(v, x) == MARKET_ACCOUNT:
-            open_qty = v.orders[x, 3]
+        node = node_of(a, x)
+        prev = load32(node, N_PREV)
+        if _account(a, x) == MARKET_ACCOUNT:
+            open_qty = load64(node, N_QTY)
             if open_qty > qty:
-                v.orders[x, 3] = open_qty - qty
-                v.levels[level, 1] -= qty
+                shrink_order(a, x, qty, 0, 0)
                 return
             qty -= open_qty
-            _drop(v, x)
+            drop_order(a, x, 0, 0)
         x = prev
 
 
-@njit(nogil=True, cache=True)
-def _add(arena, v, ladder, row, sym, side, tick, qty):  # type: ignore[no-untyped-def]
+@compiled
+def _add(arena, ladder, row, sym, side, tick, qty):
     """Queue `qty` more of the market at the tail; it may trade with ours. False if the book has no room."""
-    level = sym * TICKS + tick
-    x = np.int64(v.levels32[level, 1])
-    if x != 0 and np.int64(v.orders32[x, 3]) == ((sym * 2 + side) | (MARKET_ACCOUNT << 16)):
-        # The tail is the market's already: one larger order is the same queue, and takes no slot.
-        v.orders[x, 3] += qty
-        v.levels[level, 1] += qty
+    a = address(arena)
+    tag = sym * 2 + side
+    level = find_level(a, tag, tick)
+    x = load32(level, L_TAIL) if level != 0 else 0
+    if x != 0 and _account(a, x) == MARKET_ACCOUNT:
+        # The tail is the market's already: one larger order is the same queue, and takes no node.
+        add64(node_of(a, x), N_QTY, qty)
+        add64(level, L_QTY, qty)
+        book_open(pair_row(a, MARKET_ACCOUNT, sym), side, qty)
         return True
-    before = v.head[H_EVENT_COUNT]
+    before = load64(a, H_EVENT_COUNT)
     order_id = ladder[ladder.shape[0] - 1]
     ladder[ladder.shape[0] - 1] += 1
-    if submit(arena, LIMIT, sym * 2 + side, MARKET_ACCOUNT, order_id, tick, qty) < 0:
-        return False
-    for i in range(before, v.head[H_EVENT_COUNT]):
-        if v.events[i, 5] == SELF_TRADE_CANCEL:
+    codes = NEW | (side << 8) | (sym << 32) | (MARKET_ACCOUNT << 48)
+    refused = submit(arena, codes, order_id, tick, qty, 0, 0, 0, 0) < 0
+    count = load64(a, H_EVENT_COUNT)
+    if count == before + 1:
+        # It was taken and rests, or was refused: of the market's own orders no one reads that. Only here, right
+        # after the command, may its record be taken back.
+        store64(a, H_EVENT_COUNT, before)
+    for i in range(before, count):
+        event = a + load64(a, H_O_EVENTS) + 64 * i
+        if load64(event, 56) & 0xFF == CANCELLED:
             # The feed crossed itself: its older side gave way. Note that those levels are gone.
             ladder[row + L_CROSSED] += 1
-            cell = row + HEADER + (1 - side) * TICKS + v.events[i, 2]
-            ladder[cell] = max(0, ladder[cell] - v.events[i, 3])
-    return True
+            cell = row + HEADER + (1 - side) * TICKS + load64(event, 40)
+            ladder[cell] = max(0, ladder[cell] - load64(event, 48))
+    return not refused
 
 
-@njit(nogil=True, cache=True)
-def apply_levels(arena, ladder, sym, levels, bids, asks):  # type: ignore[no-untyped-def]
+@compiled
+def apply_levels(arena, ladder, sym, levels, bids, asks):
     """Bring the market's orders to what the feed says: rows (price, quantity), `bids` of them, then `asks`.
 
     Returns 0, or OFF_TICK if a price does not lie on the tick grid (nothing is changed then).
     """
-    v = views(arena)
+    a = address(arena)
     row = sym * ROW
     base, tick = ladder[row + L_BASE], ladder[row + L_TICK]
     n = bids + asks
@@ -127,30 +145,33 @@ def apply_levels(arena, ladder, sym, levels, bids, asks):  # type: ignore[no-unt
             change = qty - ladder[cell]
             if decrease and change < 0:
                 ladder[cell] = qty
-                _take_off(v, sym * TICKS + t, -change)
+                _take_off(a, sym * 2 + side, t, -change)
             elif change > 0 and not decrease:
-                if _add(arena, v, ladder, row, sym, side, t, change):
+                if _add(arena, ladder, row, sym, side, t, change):
                     ladder[cell] = qty
                 else:
                     ladder[row + L_FULL] += 1
     return 0
 
 
-@njit(nogil=True, cache=True)
-def clear_market(arena, ladder, sym):  # type: ignore[no-untyped-def]
+@compiled
+def clear_market(arena, ladder, sym):
     """Remove the market's orders of a symbol and forget its levels; ours stay where they are in the queue."""
-    v = views(arena)
+    a = address(arena)
     row = sym * ROW
     for side in range(2):
-        p = v.best[sym, side]
-        while 0 <= p < TICKS:
-            nxt = at_or_below(v, sym, p - 1) if side == 0 else at_or_above(v, sym, p + 1)
-            x = np.int64(v.levels32[sym * TICKS + p, 0])
+        tag = sym * 2 + side
+        book_row = symbol_row(a, sym)
+        tick = load64(book_row, S_BID + 8 * side)
+        index = level_index(tag, tick)
+        while tick != NO_BID and tick != NO_ASK:
+            x = load32(level_at(a, index), L_HEAD)
             while x != 0:
-                after = np.int64(v.orders32[x, 0])
-                if _account(v, x) == MARKET_ACCOUNT:
-                    _drop(v, x)
-                x = after
-            p = nxt
+                nxt = load32(node_of(a, x), N_NEXT)
+                if _account(a, x) == MARKET_ACCOUNT:
+                    drop_order(a, x, 0, 0)
+                x = nxt
+            # Asked after the drops: they may have moved the window.
+            tick, index = beyond(a, book_row, tag, tick)
     for i in range(row + HEADER, row + ROW):
         ladder[i] = 0

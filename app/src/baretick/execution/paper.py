@@ -21,9 +21,12 @@ import numpy as np
 
 from baretick.events import SNAPSHOT, BookEvent, Event, Level
 from baretick.execution import ladder
+from baretick.execution.ladder import TICKS
 from baretick.execution.orders import Key, OurOrder, TimeInForce
 from baretick.execution.positions import Position
-from baretick.matching import REASONS, TICKS, TRADE, MatchingBook
+from baretick.matching.book import MatchingBook
+from baretick.matching.records import EventKind, Kind, Op, Param, Reason, Scope
+from baretick.risk.limits import UNLIMITED
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +86,15 @@ class PaperVenue:
 
     def __init__(self, keys: list[Key], orders: int = 1 << 18, first_id: int | None = None) -> None:
         # One account could fill every resting order of the other at once: the event buffer holds that.
-        self.book = MatchingBook(max(1, len(keys)), orders=orders, events=orders + 1)
+        self.book = MatchingBook(max(1, len(keys)), orders=orders, events=2 * orders + 16)
+        # The market has no position limit; ours are risk's business, before an order comes here.
+        for index in range(len(keys)):
+            self.book.admin(Op.SET, Param.MAX_POSITION, Scope.SYMBOL, symbol=index, value=UNLIMITED)
+            for account in (ladder.OUR_ACCOUNT, ladder.MARKET_ACCOUNT):
+                pair = {"symbol": index, "account": account, "value": UNLIMITED}
+                self.book.admin(Op.SET, Param.MAX_POSITION, Scope.ACCOUNT, **pair)
+                self.book.admin(Op.SET, Param.MAX_POSITION, Scope.ACCOUNT_SYMBOL, **pair)
+        self.book.drain_array()
         self.open: dict[int, OurOrder] = {}
         self.positions: dict[Key, Position] = {key: Position() for key in keys}
         self._ladder = ladder.allocate(max(1, len(keys)))
@@ -136,10 +147,11 @@ class PaperVenue:
         tick = self._to_tick(market, price)
         if not 0 <= tick < TICKS:
             return [order.event("rejected", "price_outside_window")]
-        place = self.book.ioc if tif == "ioc" else self.book.limit
-        left = place(market.index, side - 1, order.order_id, tick, qty, ladder.OUR_ACCOUNT)
+        kind = Kind.IOC if tif == "ioc" else Kind.GTC
+        left = self.book.new(market.index, side - 1, order.order_id, tick, qty, ladder.OUR_ACCOUNT, kind)
         if left < 0:
-            return [order.event("rejected", REASONS[left])]
+            self.book.drain_array()  # the refusal's own record
+            return [order.event("rejected", Reason(-left).name.lower())]
         events: list[Event] = [order.event("accepted")]
         self.open[order.order_id] = order
         events += self._collect()
@@ -153,7 +165,8 @@ class PaperVenue:
         order = self.open.pop(order_id, None)
         if order is None:
             return []
-        self.book.cancel(order_id)
+        self.book.cancel(order_id, ladder.OUR_ACCOUNT)
+        self.book.drain_array()  # the cancel's own record
         return [order.event("cancelled", reason)]
 
     def working(self, key: Key, side: int) -> int:
@@ -209,7 +222,8 @@ class PaperVenue:
         grid = math.gcd(*(p for p, _ in bids), *(p for p, _ in asks), *(o.price for o in ours), market.tick)
         events: list[Event] = []
         for order in ours:
-            self.book.cancel(order.order_id)
+            self.book.cancel(order.order_id, ladder.OUR_ACCOUNT)
+        self.book.drain_array()
         ladder.clear_market(self.book.arena, self._ladder, market.index)
         market.tick, market.live = grid, True
         market.rebuilds += 1
@@ -236,7 +250,8 @@ class PaperVenue:
         events += self._collect()
         for order, tick in kept:
             if order.remaining:
-                self.book.replace(order.order_id, tick, order.remaining)
+                self.book.replace(order.order_id, tick, order.remaining, ladder.OUR_ACCOUNT)
+        self.book.drain_array()
         return events
 
     def _collect(self) -> list[Event]:
@@ -246,13 +261,19 @@ class PaperVenue:
         events: list[Event] = []
         base = self._ladder
         for record in self.book.drain():
+            if record.kind == EventKind.TRADE:
+                maker = record.aux < ladder.FIRST_MARKET_ID
+                order_id = record.aux if maker else record.order_id
+            elif record.kind == EventKind.CANCELLED and record.reason == Reason.SELF_TRADE:
+                order_id = record.order_id
+            else:
+                continue
             row = record.symbol * ladder.ROW
             price = (record.price + int(base[row + ladder.L_BASE])) * int(base[row + ladder.L_TICK])
-            maker = record.maker_id < ladder.FIRST_MARKET_ID
-            order = self.open.get(record.maker_id if maker else record.taker_id)
+            order = self.open.get(order_id)
             if order is None:
                 continue  # the market crossed itself: counted by the ladder, none of ours
-            if record.kind != TRADE:
+            if record.kind != EventKind.TRADE:
                 del self.open[order.order_id]
                 events.append(order.event("cancelled", "self_trade"))
                 continue
@@ -268,7 +289,7 @@ class PaperVenue:
 def compile_paper() -> float:
     """Compile (or load from numba's cache) all that the paper venue calls; returns the seconds it took."""
     began = time.perf_counter()
-    book = MatchingBook(1, orders=8, events=16)
+    book = MatchingBook(1, orders=8, events=64)
     rungs = ladder.allocate(1)
     rungs[ladder.L_TICK] = 1
     book.limit(0, 0, 1, 1, 1, ladder.OUR_ACCOUNT)

@@ -137,7 +137,7 @@ def _set_account(row, param, value):
         store64(row, A_MAX_QTY, value)
     elif param == MAX_NOTIONAL and 0 <= value <= UNLIMITED:
         store64(row, A_MAX_NOTIONAL, value)
-    elif param == MAX_POSITION and 0 <= value <= MAX_QTY:
+    elif param == MAX_POSITION and (0 <= value <= MAX_QTY or value == UNLIMITED):
         store64(row, A_MAX_POSITION, value)
     elif param == MAX_OPEN and 0 <= value < 1 << 31:
         store32(row, A_MAX_OPEN, value)
@@ -179,7 +179,7 @@ def _set_symbol(row, param, value):
         store64(row, S_MAX_QTY, value)
     elif param == MAX_NOTIONAL and 0 <= value <= UNLIMITED:
         store64(row, S_MAX_NOTIONAL, value)
-    elif param == MAX_POSITION and 0 <= value <= MAX_QTY:
+    elif param == MAX_POSITION and (0 <= value <= MAX_QTY or value == UNLIMITED):
         store64(row, S_MAX_POSITION, value)
     else:
         return R_VALUE
@@ -195,7 +195,7 @@ def set_param(a, c):
     refusal = _scope_refusal(a, scope, sym, account)
     if refusal != 0:
         return -refusal
-    takes_account = STP == param or MAX_OPEN <= param <= RATE_BURST
+    takes_account = param == STP or MAX_OPEN <= param <= RATE_BURST
     takes_symbol = TICK <= param <= COLLAR
     takes_either = param == OPEN or MAX_ORDER_QTY <= param <= MAX_POSITION
     if scope == ACCOUNT and (takes_account or takes_either):
@@ -203,7 +203,7 @@ def set_param(a, c):
     elif scope == SYMBOL and (takes_symbol or takes_either):
         refusal = _set_symbol(symbol_row(a, sym), param, value)
     elif scope == BOTH and param == MAX_POSITION:
-        if 0 <= value <= MAX_QTY:
+        if 0 <= value <= MAX_QTY or value == UNLIMITED:
             store64(pair_row(a, account, sym), P_LIMIT, value)
         else:
             refusal = R_VALUE

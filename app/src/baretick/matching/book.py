@@ -27,7 +27,7 @@ from baretick.matching.layout import (
     SYMBOL_SHIFT,
     allocate,
 )
-from baretick.matching.records import EVENT, Events, EventKind, Kind, Op, Reason, Scope, Trigger, Words
+from baretick.matching.records import EVENT, EventKind, Events, Kind, Op, Reason, Scope, Trigger, Words
 from baretick.risk.limits import ACCOUNT_BYTES, P_POSITION, POSITION_BYTES
 
 _NEW, _CANCEL, _REDUCE, _REPLACE = int(Op.NEW), int(Op.CANCEL), int(Op.REDUCE), int(Op.REPLACE)
@@ -98,6 +98,7 @@ class MatchingBook:
         return book
 
     def _attach(self, arena: Words) -> None:
+        kernel.attach(arena)
         self.arena = arena
         self._header = memoryview(arena[:64])
         self.symbols = int(arena[2])
@@ -147,9 +148,7 @@ class MatchingBook:
         """Take `qty` off, keep the place in the queue; all of it or more cancels."""
         return self._submit(_REDUCE | account << 48, order_id, 0, qty)
 
-    def replace(
-        self, order_id: int, price: int, qty: int, account: int = 0, stop_price: int = 0, ts: int = 0
-    ) -> int:
+    def replace(self, order_id: int, price: int, qty: int, account: int = 0, stop_price: int = 0, ts: int = 0) -> int:
         """New price and open quantity under the same id, at the tail of the queue; may trade at once."""
         return self._submit(_REPLACE | account << 48, order_id, price, qty, stop_price, 0, ts)
 
@@ -174,7 +173,12 @@ class MatchingBook:
 
         That is less than `len(commands)` when the event buffer has to be drained before the next command.
         """
-        if commands.dtype != np.int64 or commands.ndim != 2 or commands.shape[1] != 8 or not commands.flags.c_contiguous:
+        if (
+            commands.dtype != np.int64
+            or commands.ndim != 2
+            or commands.shape[1] != 8
+            or not commands.flags.c_contiguous
+        ):
             raise ValueError(
                 f"commands are contiguous rows of 8 int64, these are {commands.dtype} of shape {commands.shape}: "
                 "give records.words(...)"
@@ -220,10 +224,13 @@ class MatchingBook:
         if not n:
             return []
         kernel.drained(self.arena)
-        return [
-            MatchEvent(*row[:7], EventKind(row[7]), Reason(row[8]), row[9] >> 1, row[9] & 1, row[10], row[11])
-            for row in _EVENT.iter_unpack(self._event_bytes[: 64 * n])
-        ]
+        events = []
+        for record in _EVENT.iter_unpack(self._event_bytes[: 64 * n]):
+            seq, ts, command, order_id, aux, price, qty, kind, reason, tag, account, counterparty = record
+            what, why = EventKind(kind), Reason(reason)
+            event = (seq, ts, command, order_id, aux, price, qty, what, why, tag >> 1, tag & 1, account, counterparty)
+            events.append(MatchEvent(*event))
+        return events
 
     # What rests.
 
@@ -303,5 +310,3 @@ def compile_live() -> float:
     book.process(np.zeros((1, 8), np.int64))
     book.level_qty(0, 1)
     return time.perf_counter() - began
-
-

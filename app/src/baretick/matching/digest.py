@@ -35,7 +35,7 @@ from baretick.matching.levels import beyond, level_at, level_index, node_of, sto
 from baretick.matching.match import TRADE
 from baretick.matching.orders import account_row, pair_row
 from baretick.matching.tree import after, first
-from baretick.memory import compiled, inline, load32, load64
+from baretick.memory import address, compiled, inline, load32, load64
 from baretick.risk.limits import ACCOUNT_BYTES, POSITION_BYTES
 
 FNV_BASIS: Final = 0xCBF29CE484222325 - (1 << 64)
@@ -50,7 +50,7 @@ def _fold(h, x):
 @compiled
 def fold_trades(arena, h):
     """Continue fingerprint h over the waiting events; returns it with the number and the volume of their trades."""
-    a = arena.ctypes.data
+    a = address(arena)
     event = a + load64(a, H_O_EVENTS)
     trades = volume = 0
     for _ in range(load64(a, H_EVENT_COUNT)):
@@ -66,7 +66,7 @@ def fold_trades(arena, h):
 @compiled
 def fold_book(arena):
     """Fingerprint of all resting orders, with their number and open quantity. Waiting stops do not rest."""
-    a = arena.ctypes.data
+    a = address(arena)
     h = FNV_BASIS
     orders = qty = 0
     for sym in range(load64(a, H_SYMBOLS)):
@@ -104,7 +104,7 @@ def _fold_queue(a, h, x):
 @compiled
 def fold_state(arena):
     """Fingerprint of everything that decides what later commands do."""
-    a = arena.ctypes.data
+    a = address(arena)
     h = _fold(_fold(FNV_BASIS, load64(a, H_KILL)), load64(a, H_LAST_APPLIED))
     h = _fold(h, load64(a, H_EVENT_BASE) + load64(a, H_EVENT_COUNT))
     for sym in range(load64(a, H_SYMBOLS)):
@@ -139,4 +139,3 @@ def fold_state(arena):
 def hex_digest(h: int) -> str:
     """A fingerprint as 16 hex digits."""
     return f"{int(h) & 0xFFFFFFFFFFFFFFFF:016x}"
-

@@ -218,7 +218,7 @@ def enter(a, row, tag, account, order_id, kind, price, limit, qty, x, entry):
     crossing = crosses(row, tag & 1, limit)
     if crossing:
         left = match(a, row, tag, account, order_id, price, limit, qty)
-    if left == 0 or kind == IOC or kind == FOK or kind == MARKET:
+    if left == 0 or kind in (IOC, FOK, MARKET):
         if left != 0:
             emit(a, CANCELLED | (UNFILLED << 8), tag, account, 0, order_id, 0, price, left)
         if x != 0:
@@ -326,7 +326,7 @@ def new_order(a, c):
     if entry >= 0:
         return -R_DUPLICATE
     pair = pair_row(a, account, sym)
-    rests = kind == GTC or kind == POST_ONLY or trigger != 0
+    rests = kind in (GTC, POST_ONLY) or trigger != 0
     refusal = _risk_refusal(a, row, owner, pair, side, qty, qty, money, rests)
     if refusal != 0:
         return -refusal

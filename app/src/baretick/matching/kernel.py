@@ -5,6 +5,11 @@ and whatever it is made of, garbage included, it ends in an event. The clock is 
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from functools import cache
+from typing import Any
+
+from numba import cfunc
+
 from baretick.matching import admin, table
 from baretick.matching.entry import (
     CANCEL_ONLY,
@@ -24,6 +29,7 @@ from baretick.matching.layout import (
     H_EVENT_BASE,
     H_EVENT_COUNT,
     H_EVENTS,
+    H_EXECUTE,
     H_INBOX,
     H_LAST_APPLIED,
     H_REJECTS,
@@ -36,12 +42,13 @@ from baretick.matching.layout import (
     N_RESERVE,
     N_TAG,
     S_STOPS,
+    Arena,
 )
 from baretick.matching.levels import node_of, symbol_row
 from baretick.matching.orders import CANCELLED, REDUCED, account_row, drop_order, emit, price_of, shrink_order
 from baretick.matching.records import EventKind, Op, Reason
 from baretick.matching.stops import set_off
-from baretick.memory import add64, compiled, cycles, inline, load32, load64, shift_right, store64
+from baretick.memory import add64, address, call, compiled, cycles, inline, load32, load64, shift_right, store64
 
 NEW, CANCEL, REDUCE, REPLACE = int(Op.NEW), int(Op.CANCEL), int(Op.REDUCE), int(Op.REPLACE)
 MASS_CANCEL, KILL, SET = int(Op.MASS_CANCEL), int(Op.KILL), int(Op.SET)
@@ -117,7 +124,7 @@ def execute(a, c):
         return _stops_after(a, resumed - 1, load64(a, H_RESULT))
     if op == NEW:
         result = new_order(a, c)
-    elif op == CANCEL or op == REDUCE:
+    elif op in (CANCEL, REDUCE):
         result = _amend(a, c, op)
     elif op == REPLACE:
         result = replace_order(a, c)
@@ -142,20 +149,19 @@ def execute(a, c):
     return result
 
 
-@inline
-def _run(a, stream, start, out, timed):
-    c = stream.ctypes.data + start * 64
-    t0 = cycles() if timed else 0
-    for i in range(start, stream.shape[0]):
-        if execute(a, c) == PAUSED:
-            return i
-        store64(a, H_LAST_APPLIED, load64(c, 0))
-        c += 64
-        if timed:
-            t1 = cycles()
-            out[i] = t1 - t0
-            t0 = t1
-    return stream.shape[0]
+def _entry(a, c):
+    return execute(a, c)
+
+
+@cache
+def _code() -> Any:
+    """`execute` as plain machine code at one address: callers share it, none compiles the engine anew."""
+    return cfunc("int64(int64, int64)", cache=True, error_model="numpy")(_entry)
+
+
+def attach(arena: Arena) -> None:
+    """Make an arena usable in this process; whoever makes or restores one calls this. The first call may compile."""
+    arena[H_EXECUTE // 8] = _code().address
 
 
 @compiled
@@ -165,19 +171,39 @@ def process(arena, stream, start):
     Returns the row that it got to: `stream.shape[0]`, or that of a command which waits for the events to be drained
     and is to be given again. Nothing is allocated.
     """
-    return _run(arena.ctypes.data, stream, start, stream[:, 0], False)
+    a = address(arena)
+    run = load64(a, H_EXECUTE)
+    c = address(stream) + start * 64
+    for i in range(start, stream.shape[0]):
+        if call(run, a, c) == PAUSED:
+            return i
+        store64(a, H_LAST_APPLIED, load64(c, 0))
+        c += 64
+    return stream.shape[0]
 
 
 @compiled
 def process_timed(arena, stream, start, out):
     """As `process`, and the CPU cycles of each command into `out`: for latency percentiles."""
-    return _run(arena.ctypes.data, stream, start, out, True)
+    a = address(arena)
+    run = load64(a, H_EXECUTE)
+    c = address(stream) + start * 64
+    t0 = cycles()
+    for i in range(start, stream.shape[0]):
+        if call(run, a, c) == PAUSED:
+            return i
+        store64(a, H_LAST_APPLIED, load64(c, 0))
+        c += 64
+        t1 = cycles()
+        out[i] = t1 - t0
+        t0 = t1
+    return stream.shape[0]
 
 
 @compiled
 def drained(arena):
     """Forget the events that have been taken away; returns how many they were."""
-    a = arena.ctypes.data
+    a = address(arena)
     n = load64(a, H_EVENT_COUNT)
     add64(a, H_EVENT_BASE, n)
     store64(a, H_EVENT_COUNT, 0)
@@ -187,7 +213,7 @@ def drained(arena):
 @compiled
 def submit(arena, codes, order_id, price, qty, stop_price, display, ts, seq):
     """One command from its fields, `codes` being the last 8 bytes of the record. Returns what `execute` returns."""
-    a = arena.ctypes.data
+    a = address(arena)
     c = a + H_INBOX
     store64(c, 0, seq)
     store64(c, 8, ts)
@@ -197,10 +223,10 @@ def submit(arena, codes, order_id, price, qty, stop_price, display, ts, seq):
     store64(c, 40, stop_price)
     store64(c, 48, display)
     store64(c, 56, codes)
-    result = execute(a, c)
+    result = call(load64(a, H_EXECUTE), a, c)
     if result != PAUSED:
         store64(a, H_LAST_APPLIED, seq)
     return result
 
 
-__all__ = ["CANCEL_ONLY", "PAUSED", "drained", "execute", "process", "process_timed", "submit"]
+__all__ = ["CANCEL_ONLY", "PAUSED", "attach", "drained", "process", "process_timed", "submit"]

@@ -50,6 +50,8 @@ H_MAGIC, H_VERSION, H_SYMBOLS, H_ACCOUNTS, H_ORDERS, H_EVENTS, H_TABLE, H_TABLE_
 H_O_SYMBOLS, H_O_ACCOUNTS, H_O_POSITIONS, H_O_BITS, H_O_LEVELS, H_O_TABLE, H_O_EVENTS, H_BYTES = range(64, 128, 8)
 H_FREE, H_FRESH, H_LIVE, H_EVENT_COUNT, H_EVENT_BASE, H_TS, H_COMMAND, H_KILL = range(128, 192, 8)
 H_REJECTS, H_UNKNOWN, H_RESUME, H_RESULT, H_MASS, H_LAST_APPLIED, H_TREE, H_SYMBOL = range(192, 256, 8)
+H_EXECUTE: Final = 320
+"""Where this process has its compiled `execute`, written by kernel.attach; 0 in a snapshot."""
 H_INBOX: Final = 256
 """One command record, for a call that brings one command in its arguments."""
 

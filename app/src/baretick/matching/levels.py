@@ -190,10 +190,7 @@ def join_book(a, row, tag, x, tick):
     """Rest order x at the tail of its price."""
     side = tag & 1
     offset = tick - load64(row, S_BID_BASE + 8 * side)
-    if 0 <= offset < WINDOW:
-        index = level_index(tag, tick)
-    else:
-        index = _far_index(a, row, tag, tick)
+    index = level_index(tag, tick) if 0 <= offset < WINDOW else _far_index(a, row, tag, tick)
     if append(a, x, index) and index >= 0:
         set_bit(bits_of(a, tag), tick & WINDOW_MASK)
         best = load64(row, 8 * side)

@@ -95,7 +95,7 @@ def _meet_own(a, row, tag, account, order_id, sent, x, price, qty):
         qty -= lost
         emit(a, EXPIRED if qty == 0 else DECREMENTED, tag, account, 0, order_id, 0, sent, lost)
         return qty
-    if mode == EXPIRE_TAKER or mode == EXPIRE_BOTH:
+    if mode in (EXPIRE_TAKER, EXPIRE_BOTH):
         emit(a, EXPIRED, tag, account, 0, order_id, 0, sent, qty)
         return -1
     return qty
@@ -126,9 +126,10 @@ def _expire_head(a, row, tag, account, x, price):
 
 @inline
 def match(a, row, tag, account, order_id, sent, limit, qty):
-    """Trade as far as `limit` (in ticks) allows; returns the quantity left. `row` is the symbol's, `sent` the price sent.
+    """Trade as far as `limit` (in ticks) allows; returns the quantity left.
 
-    Only called when the order crosses. An order that self-trade prevention ended has been reported, and is 0 here.
+    `row` is the symbol's, `sent` the price that the command gave. Only called when the order crosses. An order that
+    self-trade prevention ended has been reported, and 0 of it is left here.
     """
     side, sym = tag & 1, tag >> 1
     touch = row + S_ASK - 8 * side

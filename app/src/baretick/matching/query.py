@@ -19,11 +19,11 @@ from baretick.matching.layout import (
 )
 from baretick.matching.levels import beyond, far_root, level_at, level_index, node_of, symbol_row
 from baretick.matching.tree import seek
-from baretick.memory import compiled, inline, load32, load64
+from baretick.memory import address, compiled, load32, load64
 
 
-@inline
-def _find_level(a, tag, tick):
+@compiled
+def find_level(a, tag, tick):
     """Address of a level, 0 if it does not exist."""
     row = symbol_row(a, tag >> 1)
     if 0 <= tick - load64(row, S_BID_BASE + 8 * (tag & 1)) < WINDOW:
@@ -35,15 +35,15 @@ def _find_level(a, tag, tick):
 @compiled
 def level_qty(arena, tag, tick):
     """Quantity that shows at a level of a side (`tag` is symbol * 2 + side)."""
-    level = _find_level(arena.ctypes.data, tag, tick)
+    level = find_level(address(arena), tag, tick)
     return load64(level, L_QTY) if level != 0 else 0
 
 
 @compiled
 def queue(arena, tag, tick):
     """Rows (id, shown, account, reserve) of a level's orders, first in first out."""
-    a = arena.ctypes.data
-    level = _find_level(a, tag, tick)
+    a = address(arena)
+    level = find_level(a, tag, tick)
     head = load32(level, L_HEAD) if level != 0 else 0
     n = 0
     x = head
@@ -63,7 +63,7 @@ def queue(arena, tag, tick):
 @compiled
 def levels(arena, tag):
     """Rows (tick, shown quantity) of a side from the best outwards."""
-    a = arena.ctypes.data
+    a = address(arena)
     row = symbol_row(a, tag >> 1)
     best = load64(row, S_BID + 8 * (tag & 1))
     n = 0

@@ -32,9 +32,9 @@ def find(a, order_id):
         entry = load64(table, i << 3)
         if entry == 0:
             return -1 - i
-        if shift_right(entry, 32) == tag:
-            if load64(a + NODES + ((entry & NODE_BITS) << NODE_SHIFT), N_ID) == order_id:
-                return i
+        same = shift_right(entry, 32) == tag
+        if same and load64(a + NODES + ((entry & NODE_BITS) << NODE_SHIFT), N_ID) == order_id:
+            return i
         i = (i + 1) & mask
 
 

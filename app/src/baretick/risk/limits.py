@@ -29,6 +29,7 @@ POSITION_BYTES: Final = 32
 P_POSITION, P_BUYS, P_SELLS, P_LIMIT = 0, 8, 16, 24
 
 UNLIMITED: Final = (1 << 63) - 1
+"""As a limit: none. A position without any limit may pass 64 bits, and wraps."""
 _FLOAT_SAFE: Final = 9.0e18
 
 MAX_ORDER_QTY = int(Reason.MAX_ORDER_QTY)
@@ -78,6 +79,8 @@ def position_refusal(row, pair, side, more, max_position):
     if more <= 0:
         return 0
     cap = min(min(max_position, load64(row, A_MAX_POSITION)), load64(pair, P_LIMIT))
+    if cap == UNLIMITED:
+        return 0
     position = load64(pair, P_POSITION)
     worst = position + load64(pair, P_BUYS) if side == 0 else load64(pair, P_SELLS) - position
     return POSITION_LIMIT if worst + more > cap else 0

@@ -1,7 +1,7 @@
 """A session that nobody recorded: orders drawn from a seed, matched by our own book, told in the venues' words.
 
 Each symbol has a price that wanders, traders who quote around it, cancel, and cross. What rests and what trades
-comes from `baretick.matching`; every 100 ms the levels that changed become one update, as at the venues. The same
+comes from `baretick.matching.book`; every 100 ms the levels that changed become one update, as at the venues. The same
 seed gives the same frames, byte for byte, and the source says "synthetic:<seed>" wherever it shows.
 """
 
@@ -11,14 +11,19 @@ from decimal import Decimal
 
 import msgspec
 
-from baretick.matching import BUY, NO_ASK, NO_BID, SELL, TICKS, TRADE, MatchingBook
+from baretick.matching.book import MatchingBook
+from baretick.matching.layout import NO_ASK, NO_BID
+from baretick.matching.records import EventKind, Side
 from baretick.venues.standin.books import okx_checksum
 from baretick.venues.standin.recording import Frame, Instrument, Recording, Venue
 
 START_NS = 1_704_067_200_000_000_000  # 2024-01-01T00:00:00Z: made up, so the same in every run
 STEP_NS = 100_000_000
 LATENCY_NS = 4_000_000
+TICKS = 1 << 17
+"""Ticks that the market may wander over."""
 MIDDLE = TICKS // 2
+BUY, SELL = Side.BUY, Side.SELL
 OPENING_ORDERS = 1200
 ORDERS_PER_STEP = 24
 MAX_LIVE = 4000
@@ -120,9 +125,9 @@ class _Crowd:
         """What changed since the last call."""
         trades = []
         for event in self._book.drain():
-            if event.kind == TRADE:
-                trades.append((event.price, event.qty, event.taker_side))
-                self._touched.add((1 - event.taker_side, event.price))
+            if event.kind == EventKind.TRADE:
+                trades.append((event.price, event.qty, event.side))
+                self._touched.add((1 - event.side, event.price))
         changed: tuple[dict[int, int], dict[int, int]] = ({}, {})
         bid, ask = self._book.best_bid(0), self._book.best_ask(0)
         for side, price in sorted(self._touched):
