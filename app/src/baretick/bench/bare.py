@@ -23,7 +23,7 @@ ONE, FULL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class Bare(NamedTuple):
-    """orders: next, prev, level (symbol * TICKS + price), tag + 1 (0: not resting), open quantity in the last 8 bytes."""
+    """orders: next, prev, level (symbol * TICKS + price), tag + 1 (0: not resting); qtys: the last 8 bytes of each."""
 
     orders: Any
     qtys: Any

@@ -82,8 +82,8 @@ def report(machine: core.Core, rows: orders.Rows, console: Console) -> dict[str,
     deep, cancel, growth = out["deep_add"], out["cancel_ns"], out["mean_ns_by_length"]
     console.print(
         f"1 M resting orders: {deep['mean_ns']} ns an order, {deep['bytes_per_order']} bytes an order, "
-        f"{deep['growth_bytes'] / 1e6:.0f} MB; cancel among 1 M {cancel['deep']} ns, among 1,000 {cancel['shallow']} ns "
-        f"({cancel['ratio']} times)"
+        f"{deep['growth_bytes'] / 1e6:.0f} MB; cancel among 1 M {cancel['deep']} ns, "
+        f"among 1,000 {cancel['shallow']} ns ({cancel['ratio']} times)"
     )
     console.print(f"mean by length of the stream: {growth}; one call from Python: {out['call_ns']} ns")
     return out

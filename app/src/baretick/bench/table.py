@@ -12,6 +12,8 @@ RATIO_NOTE = (
     "x: the peer's mean over ours on the same rows. digest: same = every figure that the peer gives equals ours."
 )
 
+LEVELS = (("P50", "p50"), ("P99", "p99"), ("P99.9", "p999"), ("max", "max"))
+
 
 def peer(title: str, said: dict[str, Any], entry: dict[str, Any] | None) -> Result:
     """A peer's JSON object as a line of the table."""
@@ -89,6 +91,5 @@ def open_loop(console: Console, rate: float, said: dict[str, Any]) -> None:
     """Print service beside response time."""
     for name in ("service_ns", "response_ns"):
         v = said[name]
-        console.print(
-            f"{name[:-3]:>8} at {rate:,.0f}/s: P50 {v['p50']:,} P99 {v['p99']:,} P99.9 {v['p999']:,} max {v['max']:,} ns"
-        )
+        said_so = " ".join(f"{level} {v[key]:,}" for level, key in LEVELS)
+        console.print(f"{name[:-3]:>8} at {rate:,.0f}/s: {said_so} ns")

@@ -26,4 +26,6 @@ class Fsync(NamedTuple):
                     return policy
         except ValueError:
             pass
-        raise ValueError(f"fsync policy {text!r}: must be each, off, batch, or batch:COUNT:MILLISECONDS as in batch:256:2")
+        raise ValueError(
+            f"fsync policy {text!r}: must be each, off, batch, or batch:COUNT:MILLISECONDS as in batch:256:2"
+        )

@@ -78,7 +78,8 @@ def _tail(folder: Path, after: int, chain: int) -> tuple[list[Words], Torn | Non
     paths = segments.paths(folder)
     starts = [int(p.stem.removeprefix("journal-")) for p in paths]
     # Segments that end before the snapshot are not needed: skip those whose successor starts at or before after + 1.
-    keep = [p for p, following in zip(paths, [*starts[1:], None], strict=True) if following is None or following > after + 1]
+    ends = [*starts[1:], None]
+    keep = [p for p, end in zip(paths, ends, strict=True) if end is None or end > after + 1]
     parts: list[Words] = []
     torn: Torn | None = None
     expected: int | None = None

@@ -116,10 +116,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--snapshot-every", type=int, default=1_000_000, help="commands; 0 takes none but at the end")
     a = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+
+    def make() -> Words:
+        return allocate(a.symbols, a.accounts, a.orders, a.events)
+
     try:
-        engine = JournalledEngine(
-            a.folder, lambda: allocate(a.symbols, a.accounts, a.orders, a.events), Fsync.parse(a.fsync), a.snapshot_every
-        )
+        engine = JournalledEngine(a.folder, make, Fsync.parse(a.fsync), a.snapshot_every)
     except (CorruptError, ValueError) as e:
         print(f"journal: {e}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from baretick.journal.policy import Fsync
 from baretick.matching.records import Words
 
 SEGMENT_BYTES: Final = 64 << 20
+SAFE: Final = Fsync()
 
 
 def sync_folder(folder: Path) -> None:
@@ -32,7 +33,7 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, next_seq: int, chain: int, fsync: Fsync = Fsync(), segment_bytes: int = SEGMENT_BYTES
+        self, folder: Path, next_seq: int, chain: int, fsync: Fsync = SAFE, segment_bytes: int = SEGMENT_BYTES
     ) -> None:
         self.folder, self.fsync, self.segment_bytes = folder, fsync, segment_bytes
         self.pen = make_pen(1 << 20, next_seq, chain)
