@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from baretick.bench import orders, peers, table
+from baretick.bench import bare, orders, peers, table
 from baretick.bench.stream import StreamError, check, read, symbols_of
 
 SEED: Final = 42
@@ -101,7 +101,7 @@ def _open_loop(machine: Any, rate: float, console: Console) -> dict[str, Any]:
     machine.fresh()
     service, response = machine.open_loop(rate, calibrate())
     levels = [50, 99, 99.9, 100]
-    said = {"rate": rate}
+    said: dict[str, Any] = {"rate": rate}
     for name, h in (("service_ns", service), ("response_ns", response)):
         said[name] = dict(zip(("p50", "p99", "p999", "max"), h.percentiles(levels).tolist(), strict=True))
     table.open_loop(console, rate, said)
@@ -135,7 +135,7 @@ def _peers(
             results.append(table.peer(peers.TITLES[name], said, entry))
             report[name] = entry
             disagreements += [f"{peers.TITLES[name]}: {text}" for text in entry["differences"]]
-        if rows[:, 4].min() >= 0 and rows[:, 4].max() < l2.bare.TICKS - 1:
+        if rows[:, 4].min() >= 0 and rows[:, 4].max() < bare.TICKS - 1:
             level_updates = l2.updates(rows, symbols, L2_UPDATES)
             path = Path(folder) / "l2.bin"
             level_updates.tofile(path)

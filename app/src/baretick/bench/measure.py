@@ -89,7 +89,7 @@ def engine(rows: Words, symbols: int, name: str = "baretick") -> tuple[Result, H
     base = resident_bytes()
     machine.run()
     grown = resident_bytes() - base
-    print_of: Fingerprint = machine.fingerprint()
+    digests: Fingerprint = machine.fingerprint()
     machine.fresh()
     faults = resource.getrusage(resource.RUSAGE_SELF)
     mean, median = cpu_passes(len(rows), machine.fresh, machine.run)
@@ -100,15 +100,24 @@ def engine(rows: Words, symbols: int, name: str = "baretick") -> tuple[Result, H
     machine.profile(histogram, calibration)
     curve = histogram.percentiles([max(level, 1e-9) for level in CURVE_LEVELS])
     measured = machine.peak >= MEASURED_GROWTH_FROM
+    p50, p99, p999 = (float(v) for v in histogram.percentiles([50, 99, 99.9]))
     result = Result(
-        name,
-        len(rows),
-        *print_of,
-        round(mean, 2),
-        round(median, 2),
-        *(float(v) for v in histogram.percentiles([50, 99, 99.9])),
-        histogram.max_ns,
-        [float(v) for v in curve],
+        name=name,
+        events=len(rows),
+        trades=digests.trades,
+        volume=digests.volume,
+        tradehash=digests.tradehash,
+        resting=digests.resting,
+        restqty=digests.restqty,
+        bookhash=digests.bookhash,
+        rejects=digests.rejects,
+        mean_ns=round(mean, 2),
+        median_mean_ns=round(median, 2),
+        p50_ns=p50,
+        p99_ns=p99,
+        p999_ns=p999,
+        max_ns=float(histogram.max_ns),
+        curve=[float(v) for v in curve],
         bytes_per_order=round(grown / machine.peak if measured else machine.layout_bytes, 1),
         extra={
             "bytes_per_order_from": "growth of the process" if measured else "layout of the arena",

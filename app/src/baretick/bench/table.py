@@ -18,14 +18,16 @@ LEVELS = (("P50", "p50"), ("P99", "p99"), ("P99.9", "p999"), ("max", "max"))
 def peer(title: str, said: dict[str, Any], entry: dict[str, Any] | None) -> Result:
     """A peer's JSON object as a line of the table."""
     curve = [float(v) for v in said["curve"]]
-    known = {k: said.get(k) for k in ("resting", "restqty", "bookhash", "rejects")}
     return Result(
-        title,
-        said["events"],
-        said.get("trades", 0),
-        said.get("volume", 0),
-        said.get("tradehash", ""),
-        **known,
+        name=title,
+        events=said["events"],
+        trades=said.get("trades", 0),
+        volume=said.get("volume", 0),
+        tradehash=said.get("tradehash", ""),
+        resting=said.get("resting"),
+        restqty=said.get("restqty"),
+        bookhash=said.get("bookhash"),
+        rejects=said.get("rejects"),
         mean_ns=said["mean_ns"],
         median_mean_ns=said["median_mean_ns"],
         p50_ns=_at(curve, 0.5),

@@ -78,7 +78,7 @@ def _tail(folder: Path, after: int, chain: int) -> tuple[list[Words], Torn | Non
     paths = segments.paths(folder)
     starts = [int(p.stem.removeprefix("journal-")) for p in paths]
     # Segments that end before the snapshot are not needed: skip those whose successor starts at or before after + 1.
-    ends = [*starts[1:], None]
+    ends = [*starts[1:], None][: len(paths)]
     keep = [p for p, end in zip(paths, ends, strict=True) if end is None or end > after + 1]
     parts: list[Words] = []
     torn: Torn | None = None

@@ -44,7 +44,7 @@ impl Peer for Books {
 
     fn resting(&mut self) -> Resting {
         let quantity = self.0.iter().map(|b| {
-            let depth = b.depth(usize::MAX >> 32);
+            let depth = b.depth(1 << 12); // only room set aside: it lists every level
             depth.bids.iter().chain(&depth.asks).map(|l| l.qty).sum::<u64>()
         });
         Resting { orders: None, quantity: quantity.sum() }
