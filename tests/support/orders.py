@@ -9,7 +9,6 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from baretick.matching import kernel
 from baretick.matching.layout import (
@@ -31,7 +30,7 @@ from baretick.matching.levels import level_at, level_index, node_of, symbol_row
 from baretick.matching.match import TRADE
 from baretick.matching.records import COMMAND, Kind, Op, words
 from baretick.matching.table import find_node
-from baretick.memory import address, call, load32, load64, store64
+from baretick.memory import address, call, compiled, load32, load64, store64
 
 LIMIT, IOC, CANCEL, REDUCE, REPLACE, MARKET = 0, 1, 2, 3, 4, 5
 TICKS = 1 << 17
@@ -85,7 +84,7 @@ DEEP = {
 }  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def _below(state, n):
     """SplitMix64, reduced to 0 .. n - 1."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -96,7 +95,7 @@ def _below(state, n):
     return np.int64((z >> np.uint64(33)) % np.uint64(n))
 
 
-@njit(cache=True)
+@compiled
 def _passive_price(state, bid, ask, side, fair, offset):
     if side == 0:
         top = fair - 1
@@ -113,7 +112,7 @@ def _passive_price(state, bid, ask, side, fair, offset):
     return min(max(top + offset, 1), TICKS - 2)
 
 
-@njit(cache=True)
+@compiled
 def _fill(arena, out, ops, kinds, state, offsets, sizes, symbol_draw, fair, live, where, n_live):
     a = address(arena)
     c = a + H_INBOX

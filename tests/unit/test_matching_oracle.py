@@ -46,7 +46,7 @@ class Matching(RuleBasedStateMachine):
             elif e.kind == EventKind.REJECTED:
                 self.refused = e.reason
 
-    def send(self, op, expected, **fields):
+    def send(self, op, expected, ordered=True, **fields):
         """Give the engine one command, draining when it must, and compare what it says with the oracle."""
         self.seq += 1
         command = np.zeros(1, COMMAND)
@@ -60,7 +60,7 @@ class Matching(RuleBasedStateMachine):
         if expected is not None or self.seq % 5 == 0:
             self.drain()
             assert self.refused == expected
-            self.compare()
+            self.compare(ordered)
 
     def compare(self, ordered=True):
         self.drain()
@@ -124,7 +124,7 @@ class Matching(RuleBasedStateMachine):
             return
         self.compare()
         self.oracle.mass_cancel(scope, symbol, account)
-        self.send(Op.MASS_CANCEL, None, option=scope, symbol=symbol, account=account)
+        self.send(Op.MASS_CANCEL, None, ordered=False, option=scope, symbol=symbol, account=account)
         self.compare(ordered=False)
 
     @rule(state=st.sampled_from([*Kill, Kill.OFF, Kill.OFF]), scope=st.integers(0, 2), symbol=symbols, account=accounts)
@@ -213,4 +213,4 @@ class Matching(RuleBasedStateMachine):
 
 
 TestMatching = Matching.TestCase
-TestMatching.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+TestMatching.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)

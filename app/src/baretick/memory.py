@@ -6,13 +6,37 @@ validation of every command before the first access are what makes it safe.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.ccallback import CFunc
 from numba.core.errors import TypingError
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
+
+
+def _sources() -> str:
+    """A fingerprint of all code that is compiled into one another.
+
+    Numba keeps compiled code until the function's own file changes, and would go on running what was inlined from
+    another file before that one changed. So every function's cache is stamped with all of them.
+    """
+    here = Path(__file__).parent
+    files = [Path(__file__), *sorted(here.glob("matching/*.py")), *sorted(here.glob("risk/*.py"))]
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+_STAMP: Final = _sources()
+
+
+def _stamp(function: Any) -> Any:
+    file = function._cache._cache_file
+    file._source_stamp = (file._source_stamp, _STAMP)
+    return function
 
 
 def _once(dispatcher: Any) -> Any:
@@ -23,7 +47,7 @@ def _once(dispatcher: Any) -> Any:
         return template(tuple(map(types.unliteral, args)), {k: types.unliteral(v) for k, v in kws.items()})
 
     dispatcher.get_call_template = get_call_template
-    return dispatcher
+    return _stamp(dispatcher)
 
 
 def inline(function: Any) -> Any:
@@ -34,6 +58,14 @@ def inline(function: Any) -> Any:
 def compiled(function: Any) -> Any:
     """For everything else: one call, one copy of the code."""
     return _once(njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+def machine_code(function: Any) -> Any:
+    """A function of (a, c) as plain machine code at `.address`, for `call`. Keep the result: it owns the code."""
+    code = CFunc(function, normalize_signature("int64(int64, int64)"), locals={}, options={"error_model": "numpy"})
+    code.enable_caching()
+    _stamp(code).compile()
+    return code
 
 
 WORD: Final = ir.IntType(64)

@@ -54,6 +54,7 @@ from baretick.matching.tree import give_node, take_node
 from baretick.memory import add64, compiled, inline, load32, load64, shift_right, store32, store64
 from baretick.risk.limits import (
     A_STATE,
+    A_STP,
     STATE_MASK,
     book_open,
     open_orders_refusal,
@@ -105,6 +106,7 @@ def kill_state(a, row, owner):
 def _walk_events(a, row, tag, account, limit, qty):
     """A bound on the events of an order that trades: by how far it reaches into the other side."""
     n = SPARE
+    own = account if load32(account_row(a, account), A_STP) != 0 else -1
     best = load64(row, S_ASK - 8 * (tag & 1))
     index = level_index(tag ^ 1, best)
     while qty > 0 and (best <= limit if tag & 1 == 0 else best >= limit):
@@ -113,7 +115,7 @@ def _walk_events(a, row, tag, account, limit, qty):
             node = node_of(a, x)
             reserve = load64(node, N_RESERVE)
             n += 2
-            if (load32(node, N_TAG) >> 16) & 0xFFFF != account:
+            if (load32(node, N_TAG) >> 16) & 0xFFFF != own:
                 qty -= load64(node, N_QTY)
             if reserve != 0:
                 n += 2 * slices(reserve, load64(node, N_DISPLAY))

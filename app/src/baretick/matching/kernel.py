@@ -8,8 +8,6 @@ and whatever it is made of, garbage included, it ends in an event. The clock is 
 from functools import cache
 from typing import Any
 
-from numba import cfunc
-
 from baretick.matching import admin, table
 from baretick.matching.entry import (
     CANCEL_ONLY,
@@ -48,7 +46,19 @@ from baretick.matching.levels import node_of, symbol_row
 from baretick.matching.orders import CANCELLED, REDUCED, account_row, drop_order, emit, price_of, shrink_order
 from baretick.matching.records import EventKind, Op, Reason
 from baretick.matching.stops import set_off
-from baretick.memory import add64, address, call, compiled, cycles, inline, load32, load64, shift_right, store64
+from baretick.memory import (
+    add64,
+    address,
+    call,
+    compiled,
+    cycles,
+    inline,
+    load32,
+    load64,
+    machine_code,
+    shift_right,
+    store64,
+)
 
 NEW, CANCEL, REDUCE, REPLACE = int(Op.NEW), int(Op.CANCEL), int(Op.REDUCE), int(Op.REPLACE)
 MASS_CANCEL, KILL, SET = int(Op.MASS_CANCEL), int(Op.KILL), int(Op.SET)
@@ -156,7 +166,7 @@ def _entry(a, c):
 @cache
 def _code() -> Any:
     """`execute` as plain machine code at one address: callers share it, none compiles the engine anew."""
-    return cfunc("int64(int64, int64)", cache=True, error_model="numpy")(_entry)
+    return machine_code(_entry)
 
 
 def attach(arena: Arena) -> None:
