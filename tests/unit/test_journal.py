@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baretick.journal import crc32c, frames, recovery, segments, snapshots
@@ -14,6 +14,7 @@ from baretick.journal.recovery import CorruptError, recover, replay
 from baretick.journal.segments import HEADER_BYTES
 from baretick.journal.writer import Journal
 from baretick.matching import digest
+from baretick.matching.layout import H_O_EVENTS
 from tests.support.journalled import arena, commands, frame_starts, written
 
 BATCHES = (1, 3, 16, 5, 9)
@@ -63,6 +64,7 @@ def test_the_instruction_and_the_table_agree(crc, word):
 # Writing and reading.
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8))
 def test_what_is_written_is_read_in_order_and_numbered_without_a_gap(tmp_path_factory, sizes):
     folder = tmp_path_factory.mktemp("journal")
@@ -98,6 +100,7 @@ def test_replay_gives_the_same_events_and_the_same_state(tmp_path):
 # Torn ends.
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_a_cut_anywhere_in_the_last_frame_is_torn_and_keeps_every_frame_before_it(tmp_path_factory, segment, data):
     last = frame_starts(segment)[-1]
@@ -226,8 +229,9 @@ def fill(folder, rows, every):
 def test_a_snapshot_restores_the_arena_byte_for_byte(tmp_path):
     live = fill(tmp_path, commands(2000), 2000)
     (path,) = snapshots.paths(tmp_path)
-    assert np.array_equal(snapshots.read(path).arena, live)
-    assert path.stat().st_blocks * 512 < live.nbytes // 2  # pages of zeroes take no room
+    events = live[H_O_EVENTS // 8] // 8
+    assert np.array_equal(snapshots.read(path).arena[:events], live[:events])
+    assert path.stat().st_size < live.nbytes // 2  # pages of zeroes take no room
 
 
 def test_recovery_takes_the_newest_snapshot_and_the_tail_and_ends_where_a_full_replay_ends(tmp_path):
@@ -243,12 +247,13 @@ def test_recovery_takes_the_newest_snapshot_and_the_tail_and_ends_where_a_full_r
     assert digest.fold_state(state.arena) == digest.fold_state(whole.arena)
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_a_damaged_snapshot_is_passed_over_for_an_older_one(snapshot_folder, data):
     folder, expected = snapshot_folder
     newest = snapshots.paths(folder)[0]
     good = newest.read_bytes()
-    at = data.draw(st.integers(0, 63) | st.integers(4096, len(good) - 1))
+    at = data.draw(st.integers(0, 200) | st.integers(0, len(good) - 1))
     broken = bytearray(good)
     broken[at] ^= 1 << data.draw(st.integers(0, 7))
     try:
@@ -264,6 +269,13 @@ def test_a_damaged_snapshot_is_passed_over_for_an_older_one(snapshot_folder, dat
 def snapshot_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("snapshots")
     return folder, digest.fold_state(fill(folder, commands(300), 100))
+
+
+def test_what_a_killed_writer_left_beside_its_place_is_swept(tmp_path):
+    left = tmp_path / ".snapshot-00000000000000000007.bts.123"
+    left.write_bytes(b"half")
+    recover(tmp_path, arena)
+    assert not left.exists()
 
 
 def test_pruning_keeps_two_snapshots_and_what_the_older_one_needs(tmp_path):

@@ -13,9 +13,9 @@ import numpy as np
 from baretick.journal import frames
 from baretick.matching import kernel
 from baretick.matching.book import Fingerprint, MatchingBook
-from baretick.matching.layout import H_LIVE, H_REJECTS, H_TABLE, H_UNKNOWN, NODE_SHIFT
+from baretick.matching.layout import H_EXECUTE, H_LIVE, H_REJECTS, H_TABLE, H_UNKNOWN, NODE_SHIFT
 from baretick.matching.records import COMMAND, Kind, Op, Param, Scope, Stp, Words, words
-from baretick.memory import compiled, load64, store64
+from baretick.memory import call, compiled, load64, store64
 from baretick.telemetry import HdrHistogram, hdr
 from baretick.telemetry.clock import Calibration, ticks
 
@@ -80,6 +80,7 @@ def drive(arena, commands, pen, journal, interval, ns_per_tick, service, respons
     (coordinated omission). The stamps are part of what they time. One loop for all, since compiling it takes seconds.
     """
     a, p, c = arena.ctypes.data, pen.ctypes.data, commands.ctypes.data
+    execute = load64(a, H_EXECUTE)
     peak = 0
     due = before = ticks()
     for i in range(commands.shape[0]):
@@ -93,7 +94,7 @@ def drive(arena, commands, pen, journal, interval, ns_per_tick, service, respons
                 store64(p, frames.P_USED, 0)
             if i % FRAME_RECORDS == FRAME_RECORDS - 1:
                 frames.seal(p)
-        while kernel.execute(a, c) == kernel.PAUSED:
+        while call(execute, a, c) == kernel.PAUSED:
             kernel.drained(arena)  # whoever reads the events has read them
         c += 64
         peak = max(peak, load64(a, H_LIVE))

@@ -39,7 +39,10 @@ def _derive(s, rows, out):
         for k in range(s.counters[0]):
             price = s.trades[k, 2]
             if price != last:
-                n = _note(out, n, rows[i, 0], tag ^ 1, price, s.totals[base + price, 1])
+                # What is left of the taker may rest where the last maker was: that is not the makers' side any more.
+                head = s.levels[base + price, 0]
+                theirs = head != 0 and (s.orders[head, 3] - 1) & 1 != tag & 1
+                n = _note(out, n, rows[i, 0], tag ^ 1, price, s.totals[base + price, 1] if theirs else 0)
             last = price
         if s.orders[x, 3] != 0 and np.int64(s.orders[x, 2]) != touched:
             level = np.int64(s.orders[x, 2])

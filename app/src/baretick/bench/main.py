@@ -33,6 +33,8 @@ def main(
 ) -> int:
     """Run it; the exit code: 0, 1 when an engine disagrees with another, 2 when the arguments make no sense."""
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, highlight=False, width=150)
     try:
         rows = read(stream) if stream else _make(count, symbols, mix)
         harnesses = peers.sources(peers_dir) if with_peers else None

@@ -48,10 +48,10 @@ def _at(curve: list[float], share: float) -> float:
 def show(console: Console, title: str, lines: list[Result], report: dict[str, Any]) -> None:
     """Print the table."""
     t = Table(title=f"[bold]{title}[/]", title_justify="left", header_style="bold", box=None, pad_edge=False)
-    t.add_column("engine")
+    t.add_column("engine", no_wrap=True)
     for name in ("mean ns", "P50", "P99", "P99.9", "max us", "M/s", "x"):
         t.add_column(name, justify="right")
-    t.add_column("digest")
+    t.add_column("digest", no_wrap=True)
     for line in lines:
         entry = line.extra.get("entry")
         t.add_row(

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 class Fsync(NamedTuple):
     """`each`: every commit waits for the disk, and only then may be acknowledged. `batch`: commits wait together, until
-    `count` commands or `interval_ms` have gathered. `off`: the kernel writes when it likes; a killed process loses
+    `commands` commands or `interval_ms` have gathered. `off`: the kernel writes when it likes; a killed process loses
     nothing, a machine that loses power loses what the kernel had not written: for benchmarks and for replicas.
     """
 
     mode: str = "each"
-    count: int = 256
+    commands: int = 256
     interval_ms: float = 2.0
 
     @classmethod
@@ -22,7 +22,7 @@ class Fsync(NamedTuple):
                 return cls(mode)
             if mode == "batch" and len(rest) in (0, 2):
                 policy = cls(mode, int(rest[0]), float(rest[1])) if rest else cls(mode)
-                if policy.count >= 1 and policy.interval_ms > 0:
+                if policy.commands >= 1 and policy.interval_ms > 0:
                     return policy
         except ValueError:
             pass

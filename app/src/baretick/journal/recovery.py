@@ -50,6 +50,7 @@ def recover(
     CorruptError, with nothing changed, if anything else is wrong. `use_snapshots=False` replays the whole journal.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    snapshots.sweep(folder)
     bad: list[CorruptError] = []
     start: snapshots.Snapshot | None = None
     for path in snapshots.paths(folder) if use_snapshots else []:

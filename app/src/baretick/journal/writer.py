@@ -115,7 +115,7 @@ class Journal:
         else:
             if self._written - self.durable == n:
                 self._waiting_since = time.monotonic()
-            if self._written - self.durable >= self.fsync.count:
+            if self._written - self.durable >= self.fsync.commands:
                 self.sync()
 
     def _put(self, data: memoryview) -> None:
