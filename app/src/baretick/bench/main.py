@@ -69,7 +69,8 @@ def _measure(
 
     check(rows, str(stream or "generated stream"))
     symbols = symbols_of(rows)
-    title = stream.name if stream else f"{len(rows):,} commands, {symbols} symbols"
+    plural = "" if symbols == 1 else "s"
+    title = stream.name if stream else f"{len(rows):,} commands, {symbols} symbol{plural}"
     result, histogram, machine = measure.engine(rows, symbols)
     report: dict[str, Any] = result.as_json() | {"symbols": symbols}
     lines = [result]
