@@ -92,5 +92,37 @@ def demo(
     _call("baretick.demo", "main", _load(config), out=out, seconds=seconds, live=live)
 
 
+@app.command()
+def bench(
+    stream: Annotated[Path | None, typer.Option(help="Replay this stream file instead of a generated one.")] = None,
+    orders: Annotated[int, typer.Option(help="Commands of the generated stream.")] = 1_000_000,
+    symbols: Annotated[int, typer.Option(help="Symbols of the generated stream.")] = 1,
+    mix: Annotated[str, typer.Option(help="market, passive, takers, amends or deep.")] = "market",
+    comprehensive: Annotated[
+        bool, typer.Option("--comprehensive", help="Also: cost by feature, depth, length, one call.")
+    ] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Build and run other engines on the same file.")] = False,
+    peers_dir: Annotated[Path | None, typer.Option(help="Their harnesses, outside a checkout.")] = None,
+    rate: Annotated[float, typer.Option(help="Also an open loop at this many commands a second.", min=0.0)] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for latency.png and baretick.hgrm.")] = None,
+) -> None:
+    """Measure the matching engine: latency, throughput, memory, page faults, digests."""
+    _call(
+        "baretick.bench.main",
+        "main",
+        stream=stream,
+        count=orders,
+        symbols=symbols,
+        mix=mix,
+        comprehensive=comprehensive,
+        with_peers=peers,
+        peers_dir=peers_dir,
+        rate=rate,
+        as_json=json,
+        out=out,
+    )
+
+
 if __name__ == "__main__":
     app()

@@ -7,8 +7,7 @@ import matplotlib as mpl
 import numpy as np
 
 from baretick.demo_report import Market, Report
-from baretick.telemetry import LatencyHistogram
-from baretick.telemetry.histogram import upper_bound
+from baretick.telemetry import HdrHistogram
 
 mpl.use("Agg")
 
@@ -137,7 +136,7 @@ def _profit(ax: Any, market: Market) -> None:
 
 
 def _latency(ax: Any, report: Report) -> None:
-    """Shares over a logarithmic axis; of the sixteen buckets to an octave four are drawn as one."""
+    """Shares over a logarithmic axis, four columns to an octave."""
     top = 0.0
     for h, colour, name in (
         (report.tick_to_publish, VIOLET, "published"),
@@ -164,11 +163,10 @@ def _latency(ax: Any, report: Report) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0%}"))
 
 
-def _shares(h: LatencyHistogram) -> tuple[Any, Any]:
-    counts = h.counts[: len(h.counts) // 4 * 4].reshape(-1, 4).sum(axis=1)
-    x = np.array([upper_bound(4 * i + 1) for i in range(len(counts))]) / 1000
-    keep = x > 0
-    return x[keep], counts[keep] / h.count
+def _shares(h: HdrHistogram) -> tuple[Any, Any]:
+    edges = np.unique(np.round(2 ** np.arange(6, 35, 0.25)).astype(np.int64))
+    counts = np.diff([h.count_up_to(int(edge)) for edge in edges])
+    return np.sqrt(edges[1:] * edges[:-1].astype(float)) / 1000, counts / h.count
 
 
 def _span(report: Report) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from baretick import events
 from baretick.demo_count import Counts
 from baretick.engine import TradingCore
-from baretick.telemetry import LatencyHistogram
+from baretick.telemetry import HdrHistogram
 from baretick.warehouse.client import Database, Row
 
 TABLES = (
@@ -51,8 +51,8 @@ class Report:
     sources: dict[str, str]
     rows: dict[str, int]
     markets: list[Market]
-    tick_to_order: LatencyHistogram
-    tick_to_publish: LatencyHistogram
+    tick_to_order: HdrHistogram
+    tick_to_publish: HdrHistogram
     checks: list[tuple[str, bool]] = field(default_factory=list)
 
     @property

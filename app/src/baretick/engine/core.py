@@ -16,7 +16,7 @@ from baretick.events import BUY, SELL, BookEvent, Event, Fill, Gap, OrderEvent, 
 from baretick.execution import BookView, Key, OurOrder, PaperVenue
 from baretick.publish import Publisher
 from baretick.risk import NOTIONAL_SCALE, RiskGate
-from baretick.telemetry import LatencyHistogram
+from baretick.telemetry import HdrHistogram
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class TradingCore:
         self.fills = 0
         self.unexpected = 0
         self.errors = 0
-        self.tick_to_order = LatencyHistogram()
-        self.tick_to_publish = LatencyHistogram()
+        self.tick_to_order = HdrHistogram()
+        self.tick_to_publish = HdrHistogram()
         self._own = {(v.name, s): L2Book(bridged=v.kind != "okx") for v in cfg.venues for s in v.symbols}
         self._books: dict[Key, BookView] = dict(self._own)
         self._order_notional = round(cfg.strategy.order_notional * NOTIONAL_SCALE)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from baretick.engine.state import EVENT_NAMES
 from baretick.engine.view import EngineView
 from baretick.events import PRICE_DECIMALS, QTY_DECIMALS
-from baretick.telemetry import LatencyHistogram
+from baretick.telemetry.export import prometheus
 
 
 def registry(view: EngineView) -> CollectorRegistry:
@@ -17,15 +17,6 @@ def registry(view: EngineView) -> CollectorRegistry:
     own = CollectorRegistry(auto_describe=False)
     own.register(EngineCollector(view))
     return own
-
-
-def _histogram(name: str, text: str, histogram: LatencyHistogram) -> Metric:
-    cells = histogram.cumulative()
-    count = histogram.count
-    buckets = [(f"{bound:.9g}", float(n)) for bound, n in cells] + [("+Inf", float(count))]
-    metric = HistogramMetricFamily(name, text)
-    metric.add_metric([], buckets=buckets, sum_value=histogram.sum_ns / 1e9)
-    return metric
 
 
 class EngineCollector(Collector):
@@ -113,10 +104,10 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("baretick_internal_errors", "Exceptions in the core.", core.errors)
         yield CounterMetricFamily("baretick_unexpected_events", "Events of symbols not configured.", core.unexpected)
         yield GaugeMetricFamily("baretick_kill_switch", "1 while trading is stopped.", float(bool(core.risk.killed_by)))
-        yield _histogram(
+        yield prometheus(
             "baretick_tick_to_order_seconds", "From a book frame's arrival to the order it led to.", core.tick_to_order
         )
-        yield _histogram(
+        yield prometheus(
             "baretick_tick_to_publish_seconds", "From a frame's arrival to the publisher.", core.tick_to_publish
         )
 
