@@ -88,3 +88,93 @@ class Rig:
 
     def calls(self, method: str, path: str) -> int:
         return sum((m, p) == (method, path) for m, p, _ in self.asked)
+
+
+class Killed(BaseException):
+    """The process is gone: no handler of the code under test sees this as an error of its own."""
+
+
+class Site:
+    """Installations against a rig: one host, SSH played by the emulator's state, kills at any countable moment."""
+
+    def __init__(self, folder: Path, **wanted) -> None:
+        from infra.robot.install.record import Records
+        from infra.robot.install.wanted import Wanted
+        from infra.robot.storage import Storage
+
+        self.rig = Rig(folder / "ledger")
+        self.server = self.rig.account.rack(number=321)
+        self.records = Records(folder / "records", durable=False)
+        ids = [d.by_id for d in self.server.hardware.disks]
+        self.wanted = Wanted(
+            **{
+                "number": 321,
+                "hostname": "data-1",
+                "storage": Storage(disks=ids, raid=1),
+                "public_key": KEY,
+                **wanted,
+            }
+        )
+        self.kill_at: int | None = None
+        self.moments = 0
+        self.reboots = 0
+        self.began: list[str] = []
+        self.rig.before = lambda method, path: self.moment()
+
+    def moment(self) -> None:
+        """Something that a kill can come before or after."""
+        self.moments += 1
+        if self.kill_at is not None and self.moments >= self.kill_at:
+            raise Killed
+
+    # The clock of the installation.
+
+    def now(self) -> float:
+        return self.rig.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.moment()
+        self.rig.time.sleep(seconds)
+
+    # Its logins.
+
+    def connect(self, address: str, pins):
+        from infra.robot.install.emulated import EmulatedSession
+
+        return EmulatedSession(self.ask, address, KEY, pins)
+
+    def ask(self, address: str, body: dict):
+        from infra.emulator.errors import ApiError
+        from infra.emulator.robot.login import answer
+
+        server = self.rig.account.server(address)
+        self.moment()
+        job = server.machine.installation
+        try:
+            said = 200, answer(self.rig.account, server, body)
+        except ApiError as error:
+            said = error.status, error.body()
+        if server.machine.installation is not job and server.machine.installation is not None:
+            self.began.append(server.machine.installation.install_id)
+        self.reboots += body["op"] == "reboot"
+        self.moment()
+        return said
+
+    def install(self, wanted=None):
+        from infra.robot.install.machine import install
+
+        return install(wanted or self.wanted, self.rig.robot(patience=7200), self.connect, self.records, self)
+
+    def until_ready(self, wanted=None, tries: int = 5):
+        """As a person does: the same command again after each kill."""
+        for _ in range(tries):
+            try:
+                return self.install(wanted)
+            except Killed:
+                self.kill_at = None
+        raise AssertionError("never ready")
+
+    def fault(self, **rule) -> None:
+        from infra.emulator.faults import FaultRule
+
+        self.rig.account.faults.add(FaultRule(**rule))

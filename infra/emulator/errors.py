@@ -28,6 +28,7 @@ STATUS = {
     "protected": 423,
     "rate_limit_exceeded": 429,
     "server_error": 500,
+    "unavailable": 503,
 }
 
 # What Hetzner says with a status that has several codes, where nothing else is asked for.

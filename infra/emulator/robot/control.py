@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from infra.emulator.errors import ApiError, not_found
+from infra.emulator.robot import login as logins
 from infra.emulator.robot.account import Account
 from infra.emulator.robot.errors import RobotRefusal
 from infra.emulator.robot.model import DedicatedServer, Hardware, Settings, System
@@ -92,6 +93,18 @@ async def retire(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+class Login(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    op: str
+    key: str
+
+
+async def login(request: web.Request) -> web.Response:
+    body = await read(request, Login)
+    return web.json_response(logins.answer(account_of(request), find(request), body.model_dump()))
+
+
 async def settings(request: web.Request) -> web.Response:
     return web.json_response({"settings": account_of(request).db.settings.model_dump()})
 
@@ -109,6 +122,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/_emulator/dedicated", rack),
         web.get("/_emulator/dedicated/{n:\\d+}", show),
         web.delete("/_emulator/dedicated/{n:\\d+}", retire),
+        web.post("/_emulator/dedicated/{n}/login", login),
         web.get("/_emulator/robot/settings", settings),
         web.patch("/_emulator/robot/settings", change),
     ]

@@ -54,9 +54,9 @@ class StateOnlyMachine:
     def boot(self) -> None:
         """Start anew, as after a reset or a reboot from within: what runs ends at once, what comes takes its time."""
         state = self._server.machine
-        state.installation = (
-            None if state.installation and not self._installed(state.installation) else state.installation
-        )
+        # What was finished is on the disk; what was not, and all that the rescue system knew of it, is gone.
+        self.installation()
+        state.installation = None
         state.boots += 1
         state.boot_id = secrets.token_hex(16)
         state.ready_at = self._clock() + BOOT_SECONDS * self._scale()
@@ -127,11 +127,11 @@ class StateOnlyMachine:
     def installation(self) -> Installation | None:
         """The installation of this boot of the rescue system; what it installed is on the disk once it is done."""
         state = self._server.machine
-        if state.installation and state.running == "rescue" and self._installed(state.installation):
+        if state.installation and state.running == "rescue" and self.installed(state.installation):
             state.installed = state.installation.system
         return state.installation
 
-    def _installed(self, installation: Installation) -> bool:
+    def installed(self, installation: Installation) -> bool:
         return not installation.failed and self._clock() >= installation.done_at
 
     def wipe(self) -> None:
