@@ -251,6 +251,21 @@ def test_a_server_that_does_not_come_back_is_reset_harder_and_then_given_up(site
     assert 1200 <= site.rig.time() - began < 1300
 
 
+def test_what_was_given_up_is_tried_anew_by_the_next_run(site: Site) -> None:
+    site.fault(kind="no-return", times=2)
+    stopped(site)
+    assert site.install().state == State.READY
+    site.fault(kind="no-return", times=3)
+    site.server.machine.running = "rescue"
+    record = site.records.load(321)
+    assert record is not None
+    record.state = State.BOOTED
+    site.records.save(record)
+    assert stopped(site).state == State.BOOTED
+    assert site.install().state == State.READY
+    assert len(site.began) == 1
+
+
 def test_a_rescue_that_boots_the_old_system_is_armed_again_a_rung_higher(site: Site) -> None:
     rerack(site, FOREIGN)
     wanted = replace(site.wanted, allow_reinstall=321)
@@ -427,7 +442,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @given(st.data())
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_a_kill_at_any_moment_costs_nothing(tmp_path_factory, moments: int, data: st.DataObject) -> None:
     site = Site(tmp_path_factory.mktemp("killed"))
     wanted = full(site)
@@ -474,7 +489,7 @@ def test_a_kill_at_moments_spread_over_the_whole_way_resumes(tmp_path: Path, mom
         max_size=4,
     )
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_is_injected_it_ends_ready_or_says_why_in_bounded_time(tmp_path_factory, faults) -> None:
     site = Site(tmp_path_factory.mktemp("faults"))
     wanted = full(site)

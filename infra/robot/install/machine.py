@@ -100,8 +100,13 @@ def begin(wanted: Wanted, record: Record | None) -> Record:
             record.state = State.NETWORK
         elif record.firewall_digest != wanted.digest("firewall"):
             record.state = State.FIREWALL
-    record.failure = None
-    record.arms = 0
+    if record.failure is not None:
+        # It was given up, and a person runs it again: restarts are tried anew. A run that was killed left no failure,
+        # and what it was waiting for is waited for still.
+        record.rung, record.rung_at, record.rung_sent, record.old_boot_id, record.skip = None, None, False, None, 0
+        record.failure, record.arms, record.install_tries = None, 0, 0
+        if record.state == State.RESCUE_BOOTED:
+            record.state = State.RESCUE_ARMED
     return record
 
 
