@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,10 @@ class Site:
         from infra.robot.install.wanted import Wanted
         from infra.robot.storage import Storage
 
+        # Renames that replace a file are flushed on a disk; in memory the same code takes a tenth of the time.
+        memory = Path("/dev/shm")
+        self._memory = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else folder)
+        folder = Path(self._memory.name)
         self.rig = Rig(folder / "ledger")
         # Fewer polls, and so fewer moments that are like one another.
         self.rig.account.db.settings.delay_scale = 0.25
@@ -122,6 +127,10 @@ class Site:
         self.reboots = 0
         self.began: list[str] = []
         self.rig.before = lambda method, path: self.moment()
+
+    def close(self) -> None:
+        self.rig.close()
+        self._memory.cleanup()
 
     def moment(self) -> None:
         """Something that a kill can come before or after."""

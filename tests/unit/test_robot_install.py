@@ -32,7 +32,7 @@ STRANGER = FOREIGN.model_copy(update={"authorized_keys": ["ssh-ed25519 AAAAother
 def site(tmp_path: Path):
     site = Site(tmp_path)
     yield site
-    site.rig.close()
+    site.close()
 
 
 def rerack(site: Site, installed: System | None, **hardware) -> None:
@@ -427,7 +427,7 @@ def test_an_installed_host_never_goes_back_before_its_installation(site: Site, s
 def moments_of_a_whole_run(folder: Path) -> int:
     site = Site(folder)
     site.install(full(site))
-    site.rig.close()
+    site.close()
     return site.moments
 
 
@@ -461,12 +461,12 @@ def test_a_kill_at_any_moment_costs_nothing(tmp_path_factory, moments: int, data
     assert site.rig.calls("POST", "/reset/321") <= 3
     assert record.host_keys == site.server.machine.installed.host_keys and not record.first_use
     assert json.loads(site.records.path(321).read_text())["previous_firewall"] is None
-    site.rig.close()
+    site.close()
 
 
 def test_a_kill_at_moments_spread_over_the_whole_way_resumes(tmp_path: Path, moments: int) -> None:
     for at in range(1, moments + 1, 7):
-        site = Site(tmp_path / str(at))
+        site = Site(tmp_path)
         site.kill_at = at
         wanted = None
         while wanted is None:
@@ -476,7 +476,7 @@ def test_a_kill_at_moments_spread_over_the_whole_way_resumes(tmp_path: Path, mom
                 site.kill_at = None
         site.until_ready(wanted)
         assert len(site.began) == 1, at
-        site.rig.close()
+        site.close()
 
 
 @given(
@@ -510,7 +510,7 @@ def test_whatever_is_injected_it_ends_ready_or_says_why_in_bounded_time(tmp_path
             assert site.rig.time() - began < 4 * 3600
     assert record.state == State.READY
     assert len(site.began) == 1
-    site.rig.close()
+    site.close()
 
 
 def test_rungs_have_limits_that_fit_into_their_state() -> None:
