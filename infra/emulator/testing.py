@@ -1,6 +1,7 @@
 """An emulator inside the test's own process: the API on a free loopback port, no machines, no root."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,10 @@ class Running:
 
 @contextmanager
 def running_api(
-    state: Path | None = None, backend: Backend | None = None, requests_per_hour: int = REQUESTS_PER_HOUR
+    state: Path | None = None,
+    backend: Backend | None = None,
+    requests_per_hour: int = REQUESTS_PER_HOUR,
+    robot_tls: ssl.SSLContext | None = None,
 ) -> Iterator[Running]:
     """The API in a thread of its own, until the block ends. `state` None keeps everything in memory."""
     started = threading.Event()
@@ -58,9 +62,9 @@ def running_api(
         robot = web.AppRunner(make_robot_app(RobotService(account, *ROBOT_LOGIN)), access_log=None)
         await cloud.prepare()
         await cloud.start()
-        for one in (runner, robot):
+        for one, tls in ((runner, None), (robot, robot_tls)):
             await one.setup()
-            await web.TCPSite(one, "127.0.0.1", 0).start()
+            await web.TCPSite(one, "127.0.0.1", 0, ssl_context=tls).start()
         stop = asyncio.Event()
         handle.append((runner.addresses[0][1], robot.addresses[0][1], cloud, account, asyncio.get_running_loop(), stop))
         started.set()

@@ -110,6 +110,9 @@ async def _struck(request: web.Request) -> FaultRule | None:
 def _lose(request: web.Request, rule: FaultRule, limit: RateLimit) -> web.Response:
     if rule.kind == "reset":
         return cut(request)
+    if rule.status in (502, 504) and rule.code is None:
+        # A gateway says so, and knows nothing of the API's errors.
+        return web.Response(status=rule.status, text="<html>upstream</html>", content_type="text/html")
     headers = limit.headers()
     if rule.status == 429:
         headers |= {"RateLimit-Remaining": "0", "RateLimit-Reset": str(int(time.time() + rule.interval))}

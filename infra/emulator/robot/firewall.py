@@ -197,7 +197,7 @@ def _fill(account: Account, template: FirewallTemplate, call: Call) -> FirewallT
 async def create_template(account: Account, call: Call) -> Any:
     template = _fill(account, FirewallTemplate(id=account.store.new_id(), name=call.need("name")), call)
     account.db.templates[template.id] = template
-    return 201, _render_template(template)
+    return _render_template(template)
 
 
 async def update_template(account: Account, call: Call) -> Any:

@@ -103,7 +103,7 @@ async def create(account: Account, call: Call) -> Any:
         raise RobotRefusal(409, "VSWITCH_LIMIT_REACHED", "the maximum count of vswitches is reached")
     vswitch = VSwitch(id=account.store.new_id(), name=name, vlan=vlan)
     account.db.vswitches[vswitch.id] = vswitch
-    return 201, detail(account, vswitch)
+    return detail(account, vswitch)
 
 
 async def update(account: Account, call: Call) -> Any:
@@ -112,7 +112,7 @@ async def update(account: Account, call: Call) -> Any:
     for member in vswitch.members:
         _require_free_vlan(account, member.server_number, vlan, vswitch)
     vswitch.name, vswitch.vlan = name, vlan
-    return 201, None
+    return None
 
 
 async def cancel(account: Account, call: Call) -> Any:
@@ -148,6 +148,7 @@ async def join(account: Account, call: Call) -> Any:
     for number in new:
         stuck = account.faults.strikes("vswitch-stuck", number)
         vswitch.members.append(Member(server_number=number, ready_at=None if stuck else account.later(MEMBER_SECONDS)))
+    # Documented as 200; clients in use take nothing but 201.
     return 201, None
 
 
