@@ -21,7 +21,7 @@ from infra.robot.models import (
     Transaction,
 )
 from infra.robot.reading import Calls
-from infra.robot.transport import Transport
+from infra.robot.transport import PATIENCE_SECONDS, Transport
 from infra.robot.vswitches import VSwitches
 
 BootKind = Literal["rescue", "linux", "vnc"]
@@ -205,9 +205,9 @@ class Robot:
         self.orders = Orders(transport)
 
     @classmethod
-    def connect(cls, login: RobotLogin | None = None) -> "Robot":
-        """With this login, or with the one of the environment."""
-        return cls(Transport.of(login or robot_login()))
+    def connect(cls, login: RobotLogin | None = None, *, patience: float = PATIENCE_SECONDS) -> "Robot":
+        """With this login or the environment's; a budget that is spent is waited for `patience` seconds."""
+        return cls(Transport.of(login or robot_login(), patience))
 
 
 def _text(value: bool) -> str:

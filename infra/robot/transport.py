@@ -115,8 +115,8 @@ class Transport:
         self._locked_out = False
 
     @classmethod
-    def of(cls, login: RobotLogin) -> "Transport":
-        return cls(HttpsWire(login), Ledger(account_dir(login.endpoint, login.user)))
+    def of(cls, login: RobotLogin, patience: float = PATIENCE_SECONDS) -> "Transport":
+        return cls(HttpsWire(login), Ledger(account_dir(login.endpoint, login.user)), patience=patience)
 
     def call(self, method: str, path: str, form: Form = ()) -> Any:
         """The answer's JSON; None where Robot sends no body. Raises RobotError, and nothing else."""

@@ -14,10 +14,11 @@ PYTEST_LINES = r"(^tests/.*(FAILED|SKIPPED)|^(FAILED|ERROR|SKIPPED)|=+ .*(passed
 
 def main() -> int:
     """Run the suite in one go; needs root, as the machines it boots do."""
-    steps, env, pytest = _steps("test", 4)
+    steps, env, pytest = _steps("test", 5)
     root = repo_root()
     steps.command("lint", ["infra/lint.sh"], env=env, cwd=root, show=".")
     steps.command("unit", [*pytest, "tests/unit"], env=env, cwd=root, show=PYTEST_LINES)
+    steps.command("clients of others", [*pytest, "tests/conformance"], env=env, cwd=root, show=PYTEST_LINES)
     steps.command("artefacts", [sys.executable, "-m", "infra.mirror", "fill"], env=env, cwd=root, show=r"^\[")
     steps.command("integration", [*pytest, "tests/integration"], env=env, cwd=root, show=PYTEST_LINES)
     steps.finish()

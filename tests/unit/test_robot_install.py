@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.emulator.robot.model import System
+from infra.robot.endpoints import BUCKETS
 from infra.robot.errors import RobotError, Unauthorized
 from infra.robot.firewall_rules import robot_firewall
 from infra.robot.install import ladder
@@ -521,3 +522,28 @@ def test_rungs_have_limits_that_fit_into_their_state() -> None:
 
 def test_what_is_found_has_a_shape() -> None:
     assert FoundSystem("Debian", ("sda",)).install_id is None
+
+
+def test_a_hundred_hosts_cost_a_hundred_times_one(tmp_path: Path) -> None:
+    one = Site(tmp_path)
+    one.install()
+    each = len(one.rig.asked)
+    one.close()
+    site = Site(tmp_path)
+    for number in range(322, 421):
+        site.rig.account.rack(number=number)
+    for server in list(site.rig.account.db.servers.values()):
+        ids = [d.by_id for d in server.hardware.disks]
+        wanted = replace(
+            site.wanted, number=server.number, hostname=f"h-{server.number}", storage=Storage(disks=ids, raid=1)
+        )
+        site.server = server
+        assert site.install(wanted).state == State.READY
+    # The key is added once; what else is asked is asked for each.
+    assert len(site.rig.asked) <= each * 100
+    assert sum(m == "POST" and p.startswith("/reset/") for m, p, _ in site.rig.asked) == 100
+    # Two hours, as fifty resets an hour are what Hetzner gives.
+    limits = {b.name: b for b in BUCKETS}
+    for used in site.rig.transport().ledger.show():
+        assert used.used <= limits[used.bucket.name].limit
+    site.close()

@@ -4,6 +4,8 @@ previews; whatever has a real system is reached over SSH."""
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import urllib3
+
 from infra.robot.install.ports import (
     Denied,
     Face,
@@ -87,6 +89,25 @@ class EmulatedSession:
         )
         result: dict[str, Any] = body["result"]
         return result
+
+
+class EmulatedConnect:
+    """Logins through the control routes of a running emulator, at its cloud API's port."""
+
+    def __init__(self, base: str, public_key: str) -> None:
+        self._base = base.rstrip("/")
+        self._key = public_key
+        self._pool = urllib3.PoolManager(retries=False, timeout=30.0)
+
+    def __call__(self, address: str, pins: Sequence[str]) -> EmulatedSession:
+        return EmulatedSession(self._ask, address, self._key, pins)
+
+    def _ask(self, address: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        try:
+            answer = self._pool.request("POST", f"{self._base}/_emulator/dedicated/{address}/login", json=body)
+        except urllib3.exceptions.HTTPError as error:
+            raise Silent(f"no emulator answers on {self._base} ({type(error).__name__})") from None
+        return answer.status, answer.json()
 
 
 def _bare(key: str) -> str:

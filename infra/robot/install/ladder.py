@@ -78,6 +78,8 @@ def _ask(context: Context, session: Session | None) -> bool:
             # Whether it happened shows on the host; a second one could hit it while it boots.
             record.rung_sent = True
     record.rung_sent = True
+    # Asking may have waited for the budget: the host's time begins now, and so does this state's.
+    record.rung_at = context.began = context.clock.now()
     context.save()
     return True
 
