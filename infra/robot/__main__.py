@@ -1,6 +1,7 @@
 """Command line: python -m infra.robot servers | boot | reset | firewall | vswitch | keys | budget."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,10 @@ def main(argv: Sequence[str] | None = None, connect: Callable[[], Robot] = Robot
     except RobotError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read along has enough; what was asked of Robot has happened.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("interrupted; what was asked of Robot has happened, run the same command to see", file=sys.stderr)
         return 130

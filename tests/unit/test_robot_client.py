@@ -476,3 +476,20 @@ def test_nobody_listening_is_said_in_the_end(tmp_path: Path, monkeypatch: pytest
     transport = Transport(HttpsWire(RobotLogin("http://127.0.0.1:9", "u", "p")), Ledger(tmp_path), sleep=lambda s: None)
     with pytest.raises(Unreachable, match="Connection refused"):
         Robot(transport).servers.every()
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    environment = {**os.environ, "ROBOT_USER": "u", "ROBOT_PASSWORD": "p", "BARETICK_ROBOT_STATE": str(tmp_path)}
+    reader = subprocess.Popen(
+        [sys.executable, "-u", "-m", "infra.robot", "budget"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    reader.stdout.close()
+    assert reader.wait() == 0 and b"Traceback" not in reader.stderr.read()
+    reader.stderr.close()
