@@ -58,7 +58,7 @@ def apply(
         keep(previous)
     if not same(found, wanted):
         try:
-            robot.firewalls.write(number, wanted)
+            _write(robot, wanted, sleep)
         except RobotError as error:
             # A refusal can leave the server without any firewall.
             _restore(robot, previous, sleep, f"Robot did not take the new rules ({error})")
@@ -70,6 +70,15 @@ def apply(
     if not answers():
         _restore(robot, previous, sleep, "SSH no longer answers through it: is your address in ssh.admin_cidrs?")
     return settled
+
+
+def _write(robot: Robot, wanted: Firewall, sleep: Callable[[float], None]) -> None:
+    try:
+        robot.firewalls.write(wanted.server_number, wanted)
+    except InProcess:
+        # Another change, or this one: where an answer was lost, the repeated request meets what the first one began.
+        if not same(wait_settled(robot, wanted.server_number, sleep), wanted):
+            robot.firewalls.write(wanted.server_number, wanted)
 
 
 def _restore(robot: Robot, previous: Firewall, sleep: Callable[[float], None], why: str) -> None:

@@ -375,6 +375,27 @@ def test_a_firewall_that_never_gets_active_gives_the_old_rules_back(site: Site) 
     assert site.install(wanted).state == State.READY
 
 
+def test_a_lost_answer_to_the_firewall_is_not_taken_for_a_refusal(site: Site) -> None:
+    site.install()
+    site.fault(kind="reset", after=True, method="POST", path="/firewall/")
+    wanted = replace(site.wanted, firewall=robot_firewall(321, ["198.51.100.0/24"], [], None))
+    assert site.install(wanted).state == State.READY
+    assert site.server.firewall.status == "active"
+    assert site.rig.calls("POST", "/firewall/321") == 2
+
+
+def test_an_answer_lost_while_the_rescue_is_armed_is_looked_up(site: Site) -> None:
+    site.fault(kind="reset", after=True, method="POST", path="rescue")
+    assert site.install().state == State.READY
+
+
+def test_what_the_rescue_system_refuses_is_said(site: Site) -> None:
+    image = replace(site.wanted, image="x")
+    original = site.ask
+    site.ask = lambda a, b: original(a, {**b, "autosetup": "nonsense"}) if b["op"] == "begin" else original(a, b)
+    assert "no line of a configuration file" in stopped(site, image).cause
+
+
 def test_a_firewall_that_locks_us_out_is_taken_back(site: Site) -> None:
     site.install()
     wall = robot_firewall(321, ["198.51.100.0/24"], [], None)

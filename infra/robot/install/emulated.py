@@ -6,6 +6,7 @@ from typing import Any
 
 import urllib3
 
+from infra.robot.errors import RobotError
 from infra.robot.install.ports import (
     Denied,
     Face,
@@ -78,7 +79,7 @@ class EmulatedSession:
         if status == 401:
             raise Denied(error.get("message", ""))
         if status >= 400:
-            raise Silent(f"{op}: {error.get('message', status)}")
+            raise RobotError(f"login {self._address}", f"{op}: {error.get('message', status)}")
         self.face = Face(
             face["system"],
             face["hostname"],
