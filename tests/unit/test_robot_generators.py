@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, collapse_addresse
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -46,6 +46,7 @@ def storages(draw) -> Storage:
     return Storage(disks=[f"nvme-D{i}" for i in range(disks)], raid=level, parts=tuple(parts), volumes=tuple(volumes))
 
 
+@settings(max_examples=40)
 @given(storages(), st.booleans())
 def test_installimage_reads_what_the_site_said(storage: Storage, uefi: bool) -> None:
     drives = [f"nvme{i}n1" for i in range(len(storage.disks))]
@@ -151,6 +152,7 @@ def lets_in(
 HOST = "203.0.113.9"
 
 
+@settings(max_examples=40)
 @given(admins, openings, st.integers(2**24, 2**31))
 def test_only_operators_reach_ssh_and_every_answer_comes_back(admin, opened, stranger: int) -> None:
     try:
@@ -184,6 +186,7 @@ def test_a_rules_name_is_in_robots_alphabet(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9 .\-+_@]{0,64}", name_of(text))
 
 
+@settings(max_examples=40)
 @given(admins, openings)
 def test_the_webservice_takes_every_firewall_that_is_made(admin, opened) -> None:
     from urllib.parse import urlencode
@@ -218,6 +221,7 @@ def test_neighbouring_networks_become_one_rule_and_too_many_are_named() -> None:
 # Cloud firewall
 
 
+@settings(max_examples=40)
 @given(admins, st.lists(admins, max_size=5))
 def test_a_cloud_firewall_names_only_what_comes_in(admin, more) -> None:
     rules = hcloud_rules(admin, [SiteOpening(port="443", sources=list(s)) for s in more])

@@ -551,6 +551,7 @@ def test_a_hundred_hosts_cost_a_hundred_times_one(tmp_path: Path) -> None:
     each = len(one.rig.asked)
     one.close()
     site = Site(tmp_path)
+    site.rig.account.db.settings.delay_scale = 0.05
     for number in range(322, 421):
         site.rig.account.rack(number=number)
     for server in list(site.rig.account.db.servers.values()):
