@@ -164,6 +164,20 @@ def _call(typing_context, function, a, c):
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
+def _prefetch(typing_context, address):
+    """Ask for the cache line at an address; any address will do, a wrong one is ignored."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, HALF, HALF, HALF])
+        hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        options = [ir.Constant(HALF, n) for n in (1, 3, 1)]  # to be written, kept in all caches, data
+        builder.call(hint, [builder.inttoptr(args[0], byte), *options])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def _cycles(typing_context):
     """The CPU's time stamp counter."""
 
@@ -183,6 +197,7 @@ trailing_zeros: Any = intrinsic(_trailing_zeros)
 leading_zeros: Any = intrinsic(_leading_zeros)
 address: Any = intrinsic(_address)
 call: Any = intrinsic(_call)
+prefetch: Any = intrinsic(_prefetch)
 cycles: Any = intrinsic(_cycles)
 
 

@@ -22,6 +22,12 @@ def tag_of(a, order_id):
 
 
 @inline
+def home(a, order_id):
+    """Address of the entry where a search for the id begins."""
+    return a + load64(a, H_O_TABLE) + (tag_of(a, order_id) >> load64(a, H_TABLE_SHIFT) << 3)
+
+
+@inline
 def find(a, order_id):
     """Index of the id's entry, or -1 - (index of the empty entry where it would go)."""
     mask = load64(a, H_TABLE) - 1
