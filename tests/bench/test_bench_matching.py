@@ -64,7 +64,7 @@ def test_a_stream_of_orders(name, capsys):
 
 
 def test_a_million_resting_orders_take_a_line_each_and_cancel_at_depth_costs_little_more(capsys):
-    stream = orders.make_deep(44, 1_000_000)
+    stream = orders.make_deep(44, 1_000_000, cancels=True)
     added, everything = orders.DEEP["deep_add"], orders.DEEP["deep_all"]
     assert hashlib.sha256(stream.tobytes()).hexdigest() == everything.sha256
     commands = orders.commands(stream)

@@ -26,7 +26,8 @@ def _sources() -> str:
     another file before that one changed. So every function's cache is stamped with all of them.
     """
     here = Path(__file__).parent
-    files = [Path(__file__), *sorted(here.glob("matching/*.py")), *sorted(here.glob("risk/*.py"))]
+    folders = ("matching", "risk", "journal", "telemetry", "bench")
+    files = [Path(__file__), *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
