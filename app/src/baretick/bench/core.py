@@ -15,7 +15,7 @@ from baretick.matching import kernel
 from baretick.matching.book import Fingerprint, MatchingBook
 from baretick.matching.layout import H_EXECUTE, H_LIVE, H_REJECTS, H_TABLE, H_UNKNOWN, NODE_SHIFT
 from baretick.matching.records import COMMAND, Kind, Op, Param, Scope, Stp, Words, words
-from baretick.memory import call, compiled, load64, store64
+from baretick.memory import address, call, compiled, load64, store64
 from baretick.telemetry import HdrHistogram, hdr
 from baretick.telemetry.clock import Calibration, ticks
 
@@ -79,7 +79,7 @@ def drive(arena, commands, pen, journal, interval, ns_per_tick, service, respons
     since it was due, which is what a client would see. A closed loop measures the first and hides the queue
     (coordinated omission). The stamps are part of what they time. One loop for all, since compiling it takes seconds.
     """
-    a, p, c = arena.ctypes.data, pen.ctypes.data, commands.ctypes.data
+    a, p, c = address(arena), address(pen), address(commands)
     execute = load64(a, H_EXECUTE)
     peak = 0
     due = before = ticks()
@@ -116,6 +116,7 @@ class Core:
         self.symbols = symbols
         self._limits = limits
         self.pen = frames.make_pen(1 << 20, 1, 0)
+        self._blank = self.pen.copy()
         self._nowhere = HdrHistogram(1).cells
         while True:
             self.orders = orders
@@ -140,7 +141,7 @@ class Core:
     def fresh(self) -> None:
         """Forget the last pass: an empty book in memory that has been touched before."""
         self.book.arena[:] = self._image
-        self.pen[frames.P_SEQ // 8], self.pen[frames.P_USED // 8], self.pen[frames.P_CHAIN // 8] = 1, 0, 0
+        self.pen[:] = self._blank  # the last pass may have left a frame open
 
     def run(self, *, journal: bool = True) -> int:
         """One pass, untimed inside; the number of orders open at most."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from baretick.journal.crc32c import START, crc_word, crc_words
 from baretick.matching.records import RECORD_BYTES, Words
-from baretick.memory import compiled, inline, load64, store64
+from baretick.memory import address, compiled, inline, load64, store64
 
 FRAME_MAGIC: Final = 0x464A5442  # "BTJF"
 FRAME_BYTES: Final = 32
@@ -85,7 +85,7 @@ def seal(p):
 @compiled
 def write_all(pen, commands, start):
     """Write command rows from `start` into the pen as one frame and seal it; returns the row that it got to."""
-    p, c = pen.ctypes.data, commands.ctypes.data
+    p, c = address(pen), address(commands)
     row = start
     while row < commands.shape[0] and write(p, c + row * RECORD_BYTES):
         row += 1
@@ -96,16 +96,16 @@ def write_all(pen, commands, start):
 @compiled
 def frame_crc(words, at):
     """The checksum that the frame at word `at` ought to carry; its records must lie within `words`."""
-    address = words.ctypes.data + 8 * at
-    count = (load64(address, 0) >> 32) & 0xFFFFFFFF
-    crc = crc_words(START, address + FRAME_BYTES, count * (RECORD_BYTES // 8))
-    return crc_words(crc, address, 3) ^ START
+    frame = address(words) + 8 * at
+    count = (load64(frame, 0) >> 32) & 0xFFFFFFFF
+    crc = crc_words(START, frame + FRAME_BYTES, count * (RECORD_BYTES // 8))
+    return crc_words(crc, frame, 3) ^ START
 
 
 @compiled
 def header_crc(words, at):
     """The checksum that the header of the frame at word `at` ought to carry."""
-    return crc_words(START, words.ctypes.data + 8 * at, 3) ^ START
+    return crc_words(START, address(words) + 8 * at, 3) ^ START
 
 
 def taken(pen: Words) -> Any:
