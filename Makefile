@@ -61,7 +61,7 @@ logs: .venv/.ready ## the last log lines of every service
 logs-%: .venv/.ready ## the log of one service: logs-kafka, logs-engine, ... (FOLLOW=1 follows)
 	@$(VERBS) logs $* $(if $(FOLLOW),--follow)
 
-emulator: .venv/.ready ## start the Hetzner emulator alone (machines for real servers, API on loopback)
+emulator: .venv/.ready ## Hetzner in a box: cloud API on HCLOUD_PORT (8901), Robot on ROBOT_PORT (8902); MACHINES=none|nspawn
 	@$(VERBS) emulator
 
 lint: .venv/.ready ## ruff, strict types, ansible-lint (production profile), yamllint, shell

@@ -10,6 +10,7 @@ from pulumi import Output, ResourceOptions
 from infra.access import Operator
 from infra.dynamic.host_key import HostKey
 from infra.dynamic.liveness import Liveness
+from infra.edge import hcloud_rules
 from infra.site import Placed, Site
 from infra.tuning.partition import format_cpu_list
 from infra.user_data import render
@@ -64,25 +65,6 @@ class PrivateNetwork(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def firewall_rules(site: Site) -> list[dict[str, Any]]:
-    """What may come in from the internet. Nothing is said of what may go out: one such rule would deny the rest."""
-    admin = site.ssh.admin_cidrs
-    rules: list[dict[str, Any]] = [
-        {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": admin, "description": "ssh of operators"},
-        {"direction": "in", "protocol": "icmp", "source_ips": admin, "description": "ping of operators"},
-    ]
-    return rules + [
-        {
-            "direction": "in",
-            "protocol": opening.protocol,
-            "port": opening.port,
-            "source_ips": opening.sources,
-            "description": opening.description,
-        }
-        for opening in site.firewall.openings
-    ]
-
-
 class EdgeFirewall(pulumi.ComponentResource):
     """In front of every server's public address; traffic of the private network does not pass it."""
 
@@ -91,7 +73,9 @@ class EdgeFirewall(pulumi.ComponentResource):
         self.firewall = hcloud.Firewall(
             f"{site.name}-edge",
             name=f"{site.name}-edge",
-            rules=[hcloud.FirewallRuleArgs(**rule) for rule in firewall_rules(site)],
+            rules=[
+                hcloud.FirewallRuleArgs(**rule) for rule in hcloud_rules(site.ssh.admin_cidrs, site.firewall.openings)
+            ],
             labels=_labels(site),
             opts=ResourceOptions(parent=self),
         )

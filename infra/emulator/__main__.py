@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"API port on loopback (default {DEFAULT_PORT})"
     )
+    running.add_argument("--robot-port", type=int, help="port of the Robot webservice (default: the one after --port)")
     running.add_argument("--machines", choices=KINDS, default="nspawn", help="what stands behind a server")
     verbs.add_parser("start", parents=[running], help="start it, or leave it running; returns when it answers")
     verbs.add_parser("serve", parents=[running], help="run it in the foreground")
@@ -52,11 +53,19 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     match args.verb:
         case "start":
-            client = control.ensure_running(args.name, args.port, args.state_dir, machines=args.machines)
-            print(f"emulator {args.name} answers on {client.base}/v1")
+            client = control.ensure_running(
+                args.name, args.port, args.state_dir, robot_port=args.robot_port, machines=args.machines
+            )
+            instance = Instance.at(args.name, args.state_dir)
+            print(f"emulator {args.name} answers on {client.base}/v1 (any 64 characters are a token)")
+            print(
+                f"its Robot webservice on http://127.0.0.1:{control.robot_port_of(instance)} "
+                f"(user and password in {instance.robot_login})"
+            )
         case "serve":
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-            asyncio.run(serve(Instance.at(args.name, args.state_dir), args.port, args.machines))
+            robot_port = args.robot_port or args.port + 1
+            asyncio.run(serve(Instance.at(args.name, args.state_dir), args.port, robot_port, args.machines))
         case "stop":
             if left := control.stop(args.name, args.state_dir, wipe=args.wipe):
                 raise EmulatorError("still there: " + "; ".join(left))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from infra.emulator.errors import ApiError, EmulatorError
+from infra.emulator.faults import Faults
 from infra.emulator.model import Action, ResourceRef, now
 from infra.emulator.store import Store
 
@@ -15,19 +16,23 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Actions:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, faults: Faults) -> None:
         self._store = store
+        self._faults = faults
         self._tasks: set[asyncio.Task[None]] = set()
 
     def done(self, command: str, *resources: Ref) -> Action:
         """An action that is over before the answer is sent."""
         action = self._new(command, resources)
-        self._finish(action)
+        if not self._stuck(action):
+            self._finish(action)
         return action
 
     def begin(self, command: str, *resources: Ref, work: Work) -> Action:
         """An action that goes on after the answer; its outcome is what `work` comes to."""
         action = self._new(command, resources)
+        if self._stuck(action):
+            return action
         task = asyncio.get_running_loop().create_task(self._drive(action, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -64,6 +69,10 @@ class Actions:
         )
         self._store.db.actions[action.id] = action
         return action
+
+    def _stuck(self, action: Action) -> bool:
+        """Whether a fault keeps it running until the emulator starts anew."""
+        return any(self._faults.strikes("stuck-action", r.id, action.command) for r in action.resources[:1])
 
     async def _drive(self, action: Action, work: Work) -> None:
         action.progress = 10

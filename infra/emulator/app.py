@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from infra.emulator import fault_routes
 from infra.emulator.cloud import Cloud
 from infra.emulator.resources import (
     actions,
@@ -36,4 +37,5 @@ def make_app(cloud: Cloud, requests_per_hour: int = REQUESTS_PER_HOUR) -> web.Ap
         volumes,
     ):
         app.add_routes(family.routes())
+    app.add_routes(fault_routes.routes())
     return app

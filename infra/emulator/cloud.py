@@ -9,6 +9,7 @@ from infra.emulator.actions import Actions
 from infra.emulator.addresses import PUBLIC_RANGE, gateway_of, mac
 from infra.emulator.catalog import IMAGES
 from infra.emulator.errors import not_found
+from infra.emulator.faults import Faults
 from infra.emulator.machines.base import Backend, MachineSpec, Nic, PrivateNetwork
 from infra.emulator.model import Database, Network, Record, Server
 from infra.emulator.store import Store
@@ -23,7 +24,8 @@ class Cloud:
     def __init__(self, store: Store, backend: Backend) -> None:
         self.store = store
         self.backend = backend
-        self.actions = Actions(store)
+        self.faults = Faults(store.db.faults)
+        self.actions = Actions(store, self.faults)
         self._watch: asyncio.Task[None] | None = None
         self._networks = asyncio.Lock()
 

@@ -20,6 +20,7 @@ from infra.emulator.instance import Instance, source_digest
 from infra.emulator.machines import image
 from infra.emulator.machines.nspawn import require_machine_tools
 from infra.emulator.process import read_ref
+from infra.emulator.robot import credentials
 from infra.paths import repo_root
 
 READY_SECONDS = 120.0
@@ -34,14 +35,22 @@ def say(line: str) -> None:
 
 
 def ensure_running(
-    name: str, port: int, state_dir: Path | None = None, *, machines: str = "nspawn", progress: Progress = say
+    name: str,
+    port: int,
+    state_dir: Path | None = None,
+    *,
+    robot_port: int | None = None,
+    machines: str = "nspawn",
+    progress: Progress = say,
 ) -> Client:
     """A client of the instance, started where it does not run, restarted where it runs other code or settings.
 
-    Machines outlive such a restart. `state_dir` is the run-state folder of the stack (default: by name).
+    Machines outlive such a restart. `state_dir` is the run-state folder of the stack (default: by name); `robot_port`
+    is the webservice's (default: the one after `port`).
     """
     instance = Instance.at(name, state_dir)
     instance.make()
+    robot_port = robot_port or port + 1
     if machines != "none":
         require_machine_tools()
     with _starting(instance):
@@ -51,20 +60,22 @@ def ensure_running(
             raise EmulatorError(
                 f"port {port} belongs to the emulator {health['name']!r} of {health['folder']}: choose another port"
             )
-        if health and health["machines"] == machines and health["source"] == source_digest():
+        renewed = credentials.settle(instance.robot_login)
+        wanted = {"machines": machines, "robot_port": robot_port, "source": source_digest()}
+        if health and not renewed and wanted.items() <= health.items():
             return client
         ground.stop_daemon(instance)
         if machines != "none":
             image.ensure(instance.images, SUITE, progress)
         progress(f"starting {name} on port {port}")
-        _spawn(instance, port, machines, client)
+        _spawn(instance, port, robot_port, machines, client)
     return client
 
 
-def _spawn(instance: Instance, port: int, machines: str, client: Client) -> None:
+def _spawn(instance: Instance, port: int, robot_port: int, machines: str, client: Client) -> None:
     log = instance.logs / "daemon.log"
     argv = [sys.executable, "-m", "infra.emulator", "serve", "--name", instance.name, "--port", str(port)]
-    argv += ["--machines", machines, "--state-dir", str(instance.folder.parent)]
+    argv += ["--robot-port", str(robot_port), "--machines", machines, "--state-dir", str(instance.folder.parent)]
     with log.open("ab") as out:
         begin = out.tell()
         child = subprocess.Popen(
@@ -98,6 +109,7 @@ def stop(name: str, state_dir: Path | None = None, *, wipe: bool = False, grace:
             for part in (instance.machines, instance.run, instance.logs):
                 shutil.rmtree(part, ignore_errors=True)
             instance.state_file.unlink(missing_ok=True)
+            instance.robot_login.unlink(missing_ok=True)
     return left
 
 
@@ -110,8 +122,16 @@ def status(name: str, state_dir: Path | None = None) -> dict[str, Any] | None:
 
 
 def port_of(instance: Instance) -> int:
+    return _setting(instance, "port")
+
+
+def robot_port_of(instance: Instance) -> int:
+    return _setting(instance, "robot_port")
+
+
+def _setting(instance: Instance, name: str) -> int:
     try:
-        return int(json.loads(instance.settings.read_text())["port"])
+        return int(json.loads(instance.settings.read_text())[name])
     except (FileNotFoundError, ValueError, KeyError):
         raise EmulatorError(
             f"no emulator named {instance.name} has run here: python -m infra.emulator start --name {instance.name}"

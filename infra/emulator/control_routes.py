@@ -15,6 +15,7 @@ from infra.emulator.web import cloud_of, read
 
 INSTANCE = web.AppKey("instance", Instance)
 GATEWAY = web.AppKey("gateway", Gateway)
+ROBOT_PORT = web.AppKey("robot port", int)
 
 
 def _address(text: str) -> str:
@@ -45,8 +46,10 @@ async def health(request: web.Request) -> web.Response:
             "folder": str(instance.folder),
             "pid": os.getpid(),
             "machines": cloud.backend.kind,
+            "robot_port": request.app[ROBOT_PORT],
             "source": source_digest(),
             "servers": len(cloud.db.servers),
+            "dedicated": len(cloud.db.robot.servers),
             "children": {c.name: {"pid": c.pid, "restarts": c.restarts} for c in gateway.children},
             "forwards": [f.model_dump() for f in cloud.db.forwards],
         }

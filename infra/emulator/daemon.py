@@ -22,6 +22,11 @@ from infra.emulator.machines.base import Backend
 from infra.emulator.machines.none import NoMachines
 from infra.emulator.machines.nspawn import NspawnMachines
 from infra.emulator.process import ProcessRef, write_ref
+from infra.emulator.robot import control as robot_control
+from infra.emulator.robot import credentials
+from infra.emulator.robot.account import Account
+from infra.emulator.robot.service import RobotService
+from infra.emulator.robot.web import make_robot_app
 from infra.emulator.store import Store
 
 log = logging.getLogger(__name__)
@@ -46,21 +51,21 @@ def only_one(instance: Instance) -> Iterator[None]:
         yield
 
 
-async def serve(instance: Instance, port: int, kind: str) -> None:
+async def serve(instance: Instance, port: int, robot_port: int, kind: str) -> None:
     """Until SIGTERM or SIGINT. Machines stay as they are when this ends."""
     instance.make()
     with only_one(instance):
         ref = ProcessRef.of(os.getpid())
         assert ref is not None
         write_ref(instance.daemon_ref, ref)
-        instance.settings.write_text(json.dumps({"port": port, "machines": kind}))
+        instance.settings.write_text(json.dumps({"port": port, "robot_port": robot_port, "machines": kind}))
         try:
-            await _serve(instance, port, kind)
+            await _serve(instance, port, robot_port, kind)
         finally:
             instance.daemon_ref.unlink(missing_ok=True)
 
 
-async def _serve(instance: Instance, port: int, kind: str) -> None:
+async def _serve(instance: Instance, port: int, robot_port: int, kind: str) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -68,8 +73,14 @@ async def _serve(instance: Instance, port: int, kind: str) -> None:
     gateway = Gateway(instance)
     app = make_app(cloud)
     app[control_routes.INSTANCE], app[control_routes.GATEWAY] = instance, gateway
+    app[control_routes.ROBOT_PORT] = robot_port
     app.add_routes(control_routes.routes())
+    account = app[robot_control.ACCOUNT] = Account(cloud.store, cloud.faults)
+    app.add_routes(robot_control.routes())
+    credentials.settle(instance.robot_login)
+    robot = make_robot_app(RobotService(account, *credentials.read(instance.robot_login)))
     runner = web.AppRunner(app, access_log=None)
+    robot_runner = web.AppRunner(robot, access_log=None)
     try:
         await cloud.prepare()
         if kind != "none":
@@ -77,22 +88,28 @@ async def _serve(instance: Instance, port: int, kind: str) -> None:
         await cloud.start()
         if kind != "none":
             await _restore_forwards(cloud, gateway)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise EmulatorError(
-                f"port {port} on loopback is taken by another program: choose one with --port"
-            ) from error
+        # The cloud API last: who waits for the emulator waits for its health there.
+        await _listen(robot_runner, robot_port, "--robot-port")
+        await _listen(runner, port, "--port")
         log.info("emulator %s answers on http://127.0.0.1:%s/v1 (machines: %s)", instance.name, port, kind)
+        log.info("its Robot webservice on http://127.0.0.1:%s", robot_port)
         await ended.wait()
     finally:
         log.info("emulator %s ends; machines stay", instance.name)
         await runner.cleanup()
+        await robot_runner.cleanup()
         await cloud.close()
         await gateway.close()
+
+
+async def _listen(runner: web.AppRunner, port: int, option: str) -> None:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise EmulatorError(f"port {port} on loopback is taken by another program: choose one with {option}") from error
 
 
 async def _restore_forwards(cloud: Cloud, gateway: Gateway) -> None:

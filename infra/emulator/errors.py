@@ -28,6 +28,21 @@ STATUS = {
     "protected": 423,
     "rate_limit_exceeded": 429,
     "server_error": 500,
+    "unavailable": 503,
+}
+
+# What Hetzner says with a status that has several codes, where nothing else is asked for.
+CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    422: "invalid_input",
+    423: "locked",
+    429: "rate_limit_exceeded",
+    500: "server_error",
+    503: "unavailable",
+    504: "timeout",
 }
 
 

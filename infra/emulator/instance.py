@@ -52,6 +52,11 @@ class Instance:
         return self.run / "settings.json"
 
     @property
+    def robot_login(self) -> Path:
+        """User and password of the Robot webservice, a line each."""
+        return self.folder / "robot.login"
+
+    @property
     def lock(self) -> Path:
         """Held by the daemon as long as it lives."""
         return self.folder / "lock"

@@ -80,8 +80,10 @@ def up(
     folder = instance.folder.parent
     instance.make()
     if port is None:
-        port = control.port_of(instance) if read_ref(instance.daemon_ref) else free_port()
-    client = control.ensure_running(name, port, folder)
+        running = read_ref(instance.daemon_ref) is not None
+        port = control.port_of(instance) if running else free_port()
+        robot_port = control.robot_port_of(instance) if running else free_port()
+    client = control.ensure_running(name, port, folder, robot_port=robot_port)
     whole = ip_range or IPv4Network(f"{hosts[0].ip}/16", strict=False)
     identity = ssh_key.with_suffix("") if ssh_key else _key(folder / "id_ed25519", f"{name} operator")
     operator = _ensure(client, "ssh_keys", "ssh_key", {"name": "operator", "public_key": _public(identity)})

@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from infra.emulator.faults import FaultRule
+from infra.emulator.robot.model import RobotAccount
+
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -151,3 +154,5 @@ class Database(BaseModel):
     volumes: dict[int, Volume] = {}
     actions: dict[int, Action] = {}
     forwards: list[Forward] = []
+    faults: list[FaultRule] = []
+    robot: RobotAccount = RobotAccount()

@@ -1,5 +1,6 @@
 """The HTTP side of the API: token, rate limit, JSON in and out, and every refusal in Hetzner's form."""
 
+import asyncio
 import json
 import logging
 import time
@@ -11,7 +12,9 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
 from infra.emulator.cloud import Cloud
-from infra.emulator.errors import ApiError, EmulatorError
+from infra.emulator.cut import cut
+from infra.emulator.errors import CODES, ApiError, EmulatorError
+from infra.emulator.faults import FaultRule
 from infra.emulator.listing import Listed, page_of, select
 from infra.emulator.model import Action
 
@@ -54,10 +57,13 @@ def guard(limit: RateLimit) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        struck = await _struck(request)
         try:
             if request.path.startswith("/v1/"):
                 _check_token(request)
                 limit.take()
+            if struck and not struck.after:
+                return _lose(request, struck, limit)
             response = await handler(request)
         except ApiError as error:
             response = web.json_response(error.body(), status=error.status)
@@ -79,10 +85,46 @@ def guard(limit: RateLimit) -> Middleware:
             # Also after a refusal: what is answered is what a restart will remember.
             request.app[CLOUD].store.save()
             log.info("%s %s %s", request.method, request.path, response.status)
+        if struck and struck.after:
+            return _lose(request, struck, limit)
         response.headers.update(limit.headers())
         return response
 
     return middleware
+
+
+async def _struck(request: web.Request) -> FaultRule | None:
+    """The injected loss or refusal that this request meets; injected slowness is waited out here."""
+    if not request.path.startswith("/v1/"):
+        return None
+    cloud = request.app[CLOUD]
+    struck = cloud.faults.on_request("hcloud", request.method, request.path)
+    if struck:
+        cloud.store.save()
+    for rule in struck:
+        if rule.kind == "slow":
+            await asyncio.sleep(rule.seconds)
+    return next((rule for rule in struck if rule.kind != "slow"), None)
+
+
+def _lose(request: web.Request, rule: FaultRule, limit: RateLimit) -> web.Response:
+    if rule.kind == "reset":
+        return cut(request)
+    if rule.status in (502, 504) and rule.code is None:
+        # A gateway says so, and knows nothing of the API's errors.
+        return web.Response(status=rule.status, text="<html>upstream</html>", content_type="text/html")
+    headers = limit.headers()
+    if rule.status == 429:
+        headers |= {"RateLimit-Remaining": "0", "RateLimit-Reset": str(int(time.time() + rule.interval))}
+        headers["Retry-After"] = str(rule.interval)
+    body = {
+        "error": {
+            "code": rule.code or CODES.get(rule.status, "service_error"),
+            "message": rule.message,
+            "details": None,
+        }
+    }
+    return web.json_response(body, status=rule.status, headers=headers)
 
 
 def _check_token(request: web.Request) -> None:

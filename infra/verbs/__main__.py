@@ -74,10 +74,11 @@ def run(argv: list[str]) -> int:
             from infra.verbs import pulumi_state
 
             emulator = pulumi_state.emulator_settings(stack)
-            port = emulator.port if emulator else 8901
-            return subprocess.run(
-                [sys.executable, "-m", "infra.emulator", "start", "--name", stack, "--port", str(port)], check=False
-            ).returncode
+            port = os.environ.get("HCLOUD_PORT") or str(emulator.port if emulator else 8901)
+            argv = [sys.executable, "-m", "infra.emulator", "start", "--name", stack, "--port", port]
+            argv += ["--robot-port", os.environ.get("ROBOT_PORT") or str(int(port) + 1)]
+            argv += ["--machines", os.environ.get("MACHINES") or "nspawn"]
+            return subprocess.run(argv, check=False).returncode
         case _:
             from infra.verbs import services_control as control
 

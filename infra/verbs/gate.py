@@ -15,9 +15,10 @@ PYTEST_LINES = r"(^tests/.*(FAILED|SKIPPED)|^(FAILED|ERROR|SKIPPED)|=+ .*(passed
 
 def main() -> int:
     """Everything, in one go; needs root, as the machines it boots do."""
-    gate = Gate("test", 6)
+    gate = Gate("test", 7)
     gate.lint()
     gate.unit()
+    gate.conformance()
     gate.artefacts()
     gate.integration()
     gate.roles()
@@ -47,6 +48,9 @@ class Gate(Steps):
 
     def unit(self) -> None:
         self._run("unit", [*PYTEST, "tests/unit"], PYTEST_LINES)
+
+    def conformance(self) -> None:
+        self._run("clients of others", [*PYTEST, "tests/conformance"], PYTEST_LINES)
 
     def artefacts(self) -> None:
         self._run("artefacts", [sys.executable, "-m", "infra.mirror", "fill"], r"^\[")

@@ -1,11 +1,14 @@
 """Starting and stopping the daemon, as any user can: no machines, no root."""
 
+import base64
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,3 +179,41 @@ def test_the_digest_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         (code / "x.py").write_text(text)
         digests.add(instance.source_digest.__wrapped__())
     assert len(digests) == 2
+
+
+def robot_status(port: int, login: tuple[str, str]) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/vswitch")
+    request.add_header("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode())
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_the_webservice_answers_beside_the_cloud_api_to_its_own_login(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, robot_port = free_port(), free_port()
+
+    def begin() -> int:
+        client = control.ensure_running(
+            NAME, port, folder, robot_port=robot_port, machines="none", progress=lambda line: None
+        )
+        assert client.health()["robot_port"] == robot_port  # type: ignore[index]
+        return pid_of(folder)
+
+    first = begin()
+    file = Instance.at(NAME, folder).robot_login
+    assert file.stat().st_mode & 0o777 == 0o600
+    made = tuple(file.read_text().splitlines())
+    assert robot_status(robot_port, made) == 200
+    assert begin() == first
+    monkeypatch.setenv("EMULATOR_ROBOT_USER", "#ws+mine")
+    monkeypatch.setenv("EMULATOR_ROBOT_PASSWORD", "mine")
+    assert begin() != first
+    assert robot_status(robot_port, ("#ws+mine", "mine")) == 200
+    assert robot_status(robot_port, made) == 401
+    monkeypatch.delenv("EMULATOR_ROBOT_PASSWORD")
+    with pytest.raises(EmulatorError, match="belong together"):
+        begin()

@@ -28,8 +28,8 @@ class Create(BaseModel):
     name: Name
     type: Literal["ipv4", "ipv6"]
     labels: Labels = {}
-    location: str | None = None
-    datacenter: str | None = None
+    location: str | int | None = None
+    datacenter: str | int | None = None
     assignee_type: Literal["server"] = "server"
     assignee_id: int | None = None
     auto_delete: bool = False
@@ -49,10 +49,10 @@ class Pointer(BaseModel):
     dns_ptr: str | None
 
 
-def place_of(location: str | None, datacenter: str | None) -> Location:
+def place_of(location: str | int | None, datacenter: str | int | None) -> Location:
     """The place a request names, by location or by datacenter; Falkenstein where it names none."""
     for place in LOCATIONS.values():
-        if location in (place.name, str(place.id)) or datacenter in (place.datacenter[1], str(place.datacenter[0])):
+        if str(location) in (place.name, str(place.id)) or str(datacenter) in map(str, place.datacenter):
             return place
     if location or datacenter:
         raise invalid("location" if location else "datacenter", f"{location or datacenter!r} does not exist")

@@ -49,8 +49,8 @@ class Create(BaseModel):
     name: Annotated[str, AfterValidator(check_hostname)]
     server_type: str | int
     image: str | int
-    location: str | None = None
-    datacenter: str | None = None
+    location: str | int | None = None
+    datacenter: str | int | None = None
     start_after_create: bool = True
     placement_group: int | None = None
     ssh_keys: list[str | int] = []

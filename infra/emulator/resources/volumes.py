@@ -27,7 +27,7 @@ class Create(BaseModel):
     name: Name
     size: int = Field(ge=10, le=10240)
     labels: Labels = {}
-    location: str | None = None
+    location: str | int | None = None
     server: int | None = None
     automount: bool = False
     format: Literal["xfs", "ext4"] | None = None
