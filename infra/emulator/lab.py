@@ -79,10 +79,10 @@ def up(
     instance = Instance.at(name, state_dir)
     folder = instance.folder.parent
     instance.make()
+    running = read_ref(instance.daemon_ref) is not None
+    robot_port = control.robot_port_of(instance) if running else free_port()
     if port is None:
-        running = read_ref(instance.daemon_ref) is not None
         port = control.port_of(instance) if running else free_port()
-        robot_port = control.robot_port_of(instance) if running else free_port()
     client = control.ensure_running(name, port, folder, robot_port=robot_port)
     whole = ip_range or IPv4Network(f"{hosts[0].ip}/16", strict=False)
     identity = ssh_key.with_suffix("") if ssh_key else _key(folder / "id_ed25519", f"{name} operator")
