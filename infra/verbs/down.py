@@ -6,7 +6,7 @@ import sys
 from infra.access import close_connections
 from infra.paths import repo_root, state_dir
 from infra.verbs import pulumi_state
-from infra.verbs.site import log_dir, pulumi
+from infra.verbs.site import QUIETLY, log_dir, pulumi
 from infra.verbs.steps import StepFailed, Steps
 
 
@@ -41,7 +41,8 @@ def clean(stack: str) -> int:
     steps.call("state: recover from an interrupted run", lambda: pulumi_state.recover(stack))
     steps.command(
         "machines: pulumi destroy",
-        [pulumi(), "destroy", "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--stack", stack],
+        # What is gone already, by whatever hand, is nothing to stumble over.
+        [pulumi(), "destroy", "--refresh", *QUIETLY, "--stack", stack],
         cwd=repo_root(),
         show=r"^\s*(-|Resources|Duration|\s+- \d)|rror:",
     )

@@ -12,6 +12,9 @@ from typing import Any
 
 from infra.paths import repo_root, state_dir
 
+QUIETLY = ("--yes", "--skip-preview", "--non-interactive", "--color", "never")
+"""How the verbs run Pulumi: they asked already, and show its lines themselves."""
+
 
 class SiteError(Exception):
     """The site cannot be read or reached; the message says why and what to do."""

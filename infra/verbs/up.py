@@ -7,7 +7,7 @@ import time
 from infra.paths import repo_root
 from infra.verbs import flow, forwards, pulumi_state, status
 from infra.verbs.memory import PeakMemory
-from infra.verbs.site import Site, log_dir, pulumi
+from infra.verbs.site import QUIETLY, Site, log_dir, pulumi
 from infra.verbs.steps import Steps
 
 PULUMI_LINES = r"^\s*(\+|~|-|error|Resources|Duration|\s+[+~-] \d)|rror:"
@@ -32,7 +32,8 @@ def main(stack: str) -> int:
         steps.call("state: recover from an interrupted run", lambda: pulumi_state.recover(stack))
         steps.command(
             "machines: pulumi up",
-            [pulumi(), "up", "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--stack", stack],
+            # The emulated cloud lies in a folder: somebody may have removed it. Real servers go by nobody's accident.
+            [pulumi(), "up", *QUIETLY, *(["--refresh"] if emulator else []), "--stack", stack],
             show=PULUMI_LINES,
             env=env,
             cwd=repo_root(),

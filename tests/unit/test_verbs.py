@@ -41,6 +41,8 @@ def test_ctrl_c_waits_for_the_child_to_put_its_state_in_order(tmp_path: Path) ->
     marker = tmp_path / "tidied"
     child = f"trap 'sleep 0.3; touch {marker}; exit 1' INT; echo ready; while :; do sleep 0.1; done"
     program = (
+        # Whoever runs the tests in the background ignores it, and so would all below.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from pathlib import Path; from infra.verbs.steps import Steps\n"
         f"Steps('up', 1, Path({str(tmp_path)!r})).command('wait', ['bash', '-c', {child!r}], show='ready')\n"
     )
