@@ -86,7 +86,7 @@ def run(argv: list[str]) -> int:
                 return control.restart(Site(stack))
             if args.verb == "credentials":
                 return control.credentials(Site(stack))
-            return control.playbook(stack, "--tags", args.verb)
+            return control.run_playbook(stack, "--tags", args.verb)
 
 
 def main() -> int:

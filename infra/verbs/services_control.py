@@ -4,6 +4,7 @@ import os
 import subprocess
 
 from infra.paths import repo_root
+from infra.verbs import playbook
 from infra.verbs.services import SERVICES
 from infra.verbs.site import Site, SiteError, log_dir
 from infra.verbs.steps import Steps
@@ -29,13 +30,10 @@ def restart(site: Site) -> int:
     return 0
 
 
-def playbook(stack: str, *args: str) -> int:
+def run_playbook(stack: str, *args: str) -> int:
     """Run site.yml with the given arguments, its output straight to the terminal."""
-    venv = repo_root() / ".venv" / "bin"
-    env = {**os.environ, "BARETICK_STACK": stack, "PATH": f"{venv}:{os.environ['PATH']}"}
-    return subprocess.run(
-        [str(venv / "ansible-playbook"), "site.yml", *args], cwd=repo_root(), env=env, check=False
-    ).returncode
+    env = {**os.environ, **playbook.environment(stack)}
+    return subprocess.run(playbook.command(*args), cwd=repo_root(), env=env, check=False).returncode
 
 
 def credentials(site: Site) -> int:

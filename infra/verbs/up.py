@@ -1,11 +1,10 @@
 """`make up`: from nothing to a trading site, in numbered steps; a second run does only what is missing."""
 
-import os
 import sys
 import time
 
 from infra.paths import repo_root
-from infra.verbs import flow, forwards, pulumi_state, status
+from infra.verbs import flow, forwards, playbook, pulumi_state, status
 from infra.verbs.memory import PeakMemory
 from infra.verbs.site import QUIETLY, Site, log_dir, pulumi
 from infra.verbs.steps import Steps
@@ -40,9 +39,9 @@ def main(stack: str) -> int:
         )
         steps.command(
             "services and tuning: ansible-playbook site.yml",
-            [str(repo_root() / ".venv" / "bin" / "ansible-playbook"), "site.yml"],
+            playbook.command(),
             show=ANSIBLE_LINES,
-            env={**env, "PATH": f"{repo_root() / '.venv' / 'bin'}:{os.environ['PATH']}"},
+            env={**env, **playbook.environment(stack)},
             cwd=repo_root(),
         )
         site = Site(stack)
