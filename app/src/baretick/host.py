@@ -1,4 +1,4 @@
-"""What the engine asks of its host: the CPUs it was given, and a quiet garbage collector."""
+"""What a pinned process asks of its host: the CPUs it was given, and a quiet garbage collector."""
 
 import gc
 import logging
