@@ -182,7 +182,7 @@ class ExchangeConfig(Section):
     outbox_slots: int = Field(default=16384, description="events between core and gateway, a power of two")
     # Sessions.
     history_events: int = Field(default=1 << 18, ge=1, description="kept for sessions that come back")
-    session_buffer_bytes: int = Field(default=1 << 20, ge=4096, description="a slower session is closed")
+    session_buffer_bytes: int = Field(default=1 << 20, ge=1 << 19, description="a slower session is closed")
     max_frame_bytes: int = Field(default=1 << 16, ge=64)
     busy_wait_s: float = Field(default=1.0, ge=0, description="how long a frame waits for room before it is refused")
     heartbeat_s: float = Field(default=15.0, gt=0, description="ping; no pong for half of it ends the session")

@@ -21,6 +21,7 @@ from baretick.exchange.core import Core
 from baretick.exchange.delivery import Delivery
 from baretick.exchange.gateway import Gateway, tokens
 from baretick.exchange.limits import Limits
+from baretick.exchange.warm import warm
 from baretick.journal import recovery
 from baretick.journal.policy import Fsync
 from baretick.journal.segments import CorruptError
@@ -131,6 +132,8 @@ class Exchange:
             )
         )  # fmt: skip
         try:
+            took = await asyncio.to_thread(warm)
+            log.info("compiled code ready in %.1f s", took)
             found = await asyncio.to_thread(restore, cfg, outbox)
         except (CorruptError, ConfigError) as e:
             log.error("%s", e)
