@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import subprocess
 import sys
+import traceback
+from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
@@ -155,26 +158,28 @@ def admin(op, kind=0, scope=0, account=0, symbol=0, qty=0):
 class Forge:
     """Starts exchanges as processes of their own, forked off one that has everything in memory: a start is quick."""
 
-    async def __aenter__(self):
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.exchange", stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert await self._line() == {"ready": True}
-        return self
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.exchange"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._read() == {"ready": True}
 
-    async def __aexit__(self, *error):
+    def close(self):
         self.process.stdin.close()
-        await self.process.wait()
+        self.process.wait()
 
-    async def _line(self):
-        line = await asyncio.wait_for(self.process.stdout.readline(), 300)
+    def _read(self):
+        line = self.process.stdout.readline()
         assert line, "the exchange's parent has ended"
         return json.loads(line)
+
+    async def _line(self):
+        return await asyncio.wait_for(asyncio.to_thread(self._read), 60)
 
     async def start(self, path):
         """Fork one; its pid and ports once orders can be entered."""
         self.process.stdin.write(json.dumps({"config": str(path)}).encode() + b"\n")
+        self.process.stdin.flush()
         pid = (await self._line())["pid"]
         up = await self._line()
         assert "port" in up, up
@@ -214,7 +219,9 @@ def _forge():
         if pid == 0:
             code = 99
             try:
-                code = _child(json.loads(line)["config"])
+                code = _child(Path(json.loads(line)["config"]))
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 os._exit(code)
