@@ -8,7 +8,9 @@ import aiohttp
 import numpy as np
 import pytest
 
+from baretick.config import ConfigError, LoginConfig, load
 from baretick.exchange.gateway import tokens
+from baretick.exchange.service import main
 from baretick.exchange.sessions import JSON, SUPERSEDED, TOO_SLOW
 from baretick.journal import recovery
 from baretick.matching import digest
@@ -301,7 +303,7 @@ async def test_what_the_file_does_not_name_is_closed_and_an_engine_in_step_needs
 
 
 def test_tokens_come_from_files_and_the_environment_and_are_never_repeated(tmp_path, monkeypatch):
-    from baretick.config import ConfigError, LoginConfig, load
+    from baretick.config import load
 
     monkeypatch.setenv("GOOD", "g" * 20)
     monkeypatch.setenv("SHORT", "short-secret")
@@ -327,6 +329,16 @@ def test_tokens_come_from_files_and_the_environment_and_are_never_repeated(tmp_p
         path.write_text(f"exchange: {{logins: [{text}]}}")
         with pytest.raises(ConfigError, match=complaint):
             load(path)
+
+
+def test_without_a_usable_token_it_does_not_start(tmp_path, caplog):
+    path = rig.write(tmp_path)
+    (tmp_path / "two.token").write_text("short")
+    assert main(load(path)) == 2
+    assert "exchange.logins: two: " in caplog.text
+    path.write_text("exchange: {}")
+    assert main(load(path)) == 2
+    assert "exchange.limits: name the file" in caplog.text
 
 
 async def test_after_the_end_the_journal_leads_to_the_same_engine(tmp_path, monkeypatch, http):

@@ -9,8 +9,6 @@ import pytest
 
 from baretick.exchange import ring
 
-N = 200_000
-
 
 def shared_ring(capacity, wake_fd=-1):
     memory = mmap.mmap(-1, ring.size_of(capacity))
@@ -37,29 +35,30 @@ def in_child(work):
 
 @pytest.mark.parametrize(("capacity", "waits"), [(16, True), (16, False), (1024, True), (1024, False)])
 def test_between_two_processes_every_record_arrives_whole_and_in_order(capacity, waits):
+    total = 1000 * capacity if capacity < 100 else 200_000
     wake = os.eventfd(0, os.EFD_NONBLOCK)
     memory = shared_ring(capacity, wake)
     rng = np.random.default_rng(capacity)
-    sizes = rng.integers(1, min(capacity, 40), N)
+    sizes = rng.integers(1, min(capacity, 40), total)
     ring.offer(shared_ring(16), numbered(0, 1), 0)  # compiled before the fork
 
     def produce():
         sent = 0
         for n in sizes:
-            batch = numbered(sent, min(int(n), N - sent))
+            batch = numbered(sent, min(int(n), total - sent))
             while ring.offer(memory, batch, sent) < 0:
                 time.sleep(0)
             sent += len(batch)
             if waits and n == 7:
                 time.sleep(0.0002)  # let the consumer run dry and lie down
-            if sent == N:
+            if sent == total:
                 break
 
     out, seen, slept = ring.records(64), 0, 0
     ring.take(shared_ring(16), out)
     pid = in_child(produce)
     deadline = time.monotonic() + 60
-    while seen < N and time.monotonic() < deadline:
+    while seen < total and time.monotonic() < deadline:
         n = ring.take(memory, out)
         if n == 0:
             if waits:
@@ -74,7 +73,7 @@ def test_between_two_processes_every_record_arrives_whole_and_in_order(capacity,
         seen += n
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     os.close(wake)
-    assert seen == N
+    assert seen == total
     assert not waits or slept
 
 

@@ -51,7 +51,7 @@ def engine(config: ConfigOption = None) -> None:
 @app.command()
 def exchange(config: ConfigOption = None) -> None:
     """Run the matching engine as a service: order entry over websocket, journal, snapshots, risk limits."""
-    _call("baretick.exchange", "main", _load(config))
+    _call("baretick.exchange.service", "main", _load(config))
 
 
 @app.command()

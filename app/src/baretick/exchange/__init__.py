@@ -11,11 +11,7 @@ entry       what a session may send
 json_form   the JSON form of commands and events
 sessions    one session of order entry
 gateway     the websocket server
-service     start, recovery, reloads, snapshots, signals, shutdown
-snapshotter snapshots made by a process beside it
+warm        compile everything before the first client
+service     start, recovery, reloads, snapshots, signals, shutdown; `main(cfg)` is the process
 view        /health and /metrics
 """
-
-from baretick.exchange.service import main
-
-__all__ = ["main"]

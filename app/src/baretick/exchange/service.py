@@ -270,7 +270,7 @@ class Exchange:
             if core.durable - self.snapshot_seq < cfg.snapshot_every:
                 continue
             sizes = [str(getattr(cfg, name)) for name in SIZES]
-            program = [sys.executable, "-m", "baretick.exchange.snapshotter", str(cfg.folder), *sizes]
+            program = [sys.executable, "-m", "baretick.journal.snapshotter", str(cfg.folder), *sizes]
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(*program, stdout=pipe, stderr=pipe)
             try:

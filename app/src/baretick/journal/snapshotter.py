@@ -1,6 +1,6 @@
-"""A snapshot made beside a running exchange, by a process of its own: the core never stands still for it.
+"""A snapshot made beside a running engine, by a process of its own: the engine never stands still for it.
 
-    python -m baretick.exchange.snapshotter FOLDER SYMBOLS ACCOUNTS ORDERS EVENTS
+    python -m baretick.journal.snapshotter FOLDER SYMBOLS ACCOUNTS ORDERS EVENTS
 
 Recovers from the newest snapshot and the journal as far as it is written, makes that journal durable, and writes the
 state as a snapshot; prints its sequence number. It changes nothing else, and ends with the process that began it.
