@@ -182,6 +182,9 @@ async def test_snapshots_are_made_beside_it_and_old_journal_goes(tmp_path, forge
     found = await forge.start(path)
     trader = Trader(http, "one", 1, 4)
     task = asyncio.create_task(trader.trade(found.port))
+    while len(trader.seen) < 400:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await trader.close()
     while not snapshots.paths(tmp_path / "data"):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     os.kill(found.pid, signal.SIGKILL)
