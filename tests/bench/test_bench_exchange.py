@@ -75,7 +75,7 @@ async def test_order_entry_beside_an_echo_server(tmp_path, capsys):
     for name, fsync in folders.items():
         (tmp_path / fsync).mkdir()
         forges.append(rig.Forge())
-        found = await forges[-1].start(rig.write(tmp_path / fsync, fsync=fsync))
+        found = await forges[-1].start(rig.write(tmp_path / fsync, fsync=fsync, heartbeat_s=3600))
         pids.append(found.pid)
         wires[name] = Wire(found.port)
         kinds = [int(np.frombuffer(wires[name].frame(), EVENT)["kind"][0]) for _ in range(2)]

@@ -77,6 +77,21 @@ async def test_a_folder_of_another_size_is_refused_with_both_sizes(tmp_path, mon
         service.restore(cfg, np.zeros(1, np.int64))
 
 
+async def test_the_core_has_a_cpu_of_its_own_and_one_that_is_missing_is_named(tmp_path, monkeypatch, caplog):
+    mine = os.sched_getaffinity(0)
+    first, last = min(mine), max(mine)
+    path = rig.write(tmp_path, core_cpu=last)
+    path.write_text(path.read_text() + f"cpu_affinity: [{first}]\n")
+    try:
+        async with rig.running(path, monkeypatch) as exchange:
+            assert os.sched_getaffinity(0) == {first}
+            assert os.sched_getaffinity(exchange.core.thread_id) == {last}
+        async with rig.running(rig.write(tmp_path, core_cpu=4095), monkeypatch):
+            assert "core_cpu: CPU 4095 cannot be had" in caplog.text
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
 def test_hugepages_and_a_node_that_are_missing_are_named_and_done_without(monkeypatch, tmp_path, caplog):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("HugePages_Total: 0\nHugePages_Free: 0\nHugepagesize: 2048 kB\n")

@@ -27,6 +27,18 @@ def pin(wanted: list[int]) -> list[int]:
     return usable
 
 
+def pin_thread(cpu: int, what: str) -> bool:
+    """Run the calling thread on one CPU, whatever its process runs on; warn and go on without if that cannot be."""
+    try:
+        os.sched_setaffinity(0, [cpu])
+    except OSError as e:
+        there = os.cpu_count()
+        log.warning("%s: CPU %d cannot be had (%s; this host has %s, a cpuset may allow fewer)", what, cpu, e, there)
+        return False
+    log.info("%s runs on CPU %d", what, cpu)
+    return True
+
+
 def quiet_collector() -> None:
     """Put all that lives so far out of the collector's sight, and let it look at the rest less often."""
     gc.collect()

@@ -91,6 +91,11 @@ class Core:
         """The last command that is durable."""
         return int(loop.watch(self._block, loop.C_DURABLE))
 
+    @property
+    def thread_id(self) -> int | None:
+        """The kernel's number of its thread, for `ps -T` and /proc."""
+        return self._thread.native_id
+
     def counter(self, field: int) -> int:
         """One of the loop's counters (`loop.C_...`)."""
         return int(loop.watch(self._block, field))
@@ -153,7 +158,7 @@ class Core:
     def _work(self) -> None:
         try:
             if self._cpu is not None:
-                host.pin([self._cpu])
+                host.pin_thread(self._cpu, "core_cpu")
             while not self._stopping:
                 cells = self.spans.cells, self.syncs.cells
                 why = self._lent(lambda cells=cells: loop.run(self._block, *cells))  # type: ignore[misc]
