@@ -100,9 +100,8 @@ async def test_order_entry_beside_an_echo_server(tmp_path, capsys):
     with capsys.disabled():
         print(f"\norder entry, {TURNS * EACH} round trips each, one at a time")
         for name, (p50, p99) in percentiles.items():
-            print(
-                f"  {name:22} P50 {p50:8.0f} us ({p50 / base[0]:5.2f} x)   P99 {p99:8.0f} us ({p99 / base[1]:5.2f} x)"
-            )
+            ratios = f"{p50 / base[0]:5.2f} and {p99 / base[1]:5.2f} times the echo's"
+            print(f"  {name:22} P50 {p50:8.0f} us, P99 {p99:8.0f} us: {ratios}")
         print("  " + json.dumps({name: [round(x, 1) for x in p.tolist()] for name, p in percentiles.items()}))
     assert percentiles["fsync off"][0] < SLOWEST_RATIO * base[0]
     await asyncio.sleep(0)

@@ -13,8 +13,11 @@ from llvmlite import binding
 from numba import njit
 
 from baretick.config import ConfigError, load
-from baretick.exchange import place, service
+from baretick.exchange import loop, place, service
 from baretick.exchange.machine import acquire64, fence, release64
+from baretick.journal import recovery, segments
+from baretick.matching import digest
+from baretick.matching.layout import allocate
 from baretick.matching.records import EventKind, Reason
 from tests.support import exchange as rig
 from tests.support.exchange import Client, new
@@ -67,6 +70,22 @@ async def test_a_full_disk_ends_it_and_nothing_unwritten_is_acknowledged(tmp_pat
         await one.open(after=0)
         assert [int(e["order_id"]) for e in one.seen] == [1], "the one that was not written is not there"
         assert [e["kind"] for e in await one.ask(new(2))] == [EventKind.ACCEPTED]
+
+
+async def test_the_journal_goes_on_in_new_segments_under_way(tmp_path, monkeypatch, http):
+    path = rig.write(tmp_path, fsync="batch:50:1", snapshots_kept=100)
+    async with rig.running(path, monkeypatch) as exchange:
+        exchange.core._block[loop.C_SIZE_LIMIT // 8] = 4096
+        one = await Client(http, exchange.gateway.port, "one").open()
+        for first in range(0, 600, 30):
+            await one.ask(*[new(i, 100 - i % 5, 1 + i % 3) for i in range(first, first + 30)])
+    assert exchange.task.result() == 0
+    with pytest.raises(RuntimeError, match="the core has ended"):
+        exchange.core.call(lambda: None).result(5)
+    assert len(segments.paths(tmp_path / "data")) > 5
+    sizes = rig.SYMBOLS, rig.ACCOUNTS, rig.ORDERS, rig.EVENTS
+    whole = recovery.recover(tmp_path / "data", lambda: allocate(*sizes), use_snapshots=False)
+    assert digest.fold_state(whole.arena) == digest.fold_state(exchange.core.arena)
 
 
 async def test_a_folder_of_another_size_is_refused_with_both_sizes(tmp_path, monkeypatch):

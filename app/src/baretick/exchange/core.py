@@ -58,7 +58,7 @@ class Core:
         self.failure: BaseException | None = None
         self._cpu, self._on_end = cpu, on_end
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._stopping = False
+        self._stopping = self._ended = False
         kernel.attach(arena)
         self._block = loop.block()
         policy: Fsync = journal.fsync
@@ -104,7 +104,7 @@ class Core:
         """Run a function on the core's thread, between two commands; everything before is published by then."""
         future: Future[Any] = Future()
         self._calls.append((function, future))
-        if self._thread.ident is not None and not self.alive:
+        if self._ended:  # set before the thread drops its calls: one of the two sees this one
             self._drop_calls()
         loop.interrupt(self._block)
         return future
@@ -169,6 +169,7 @@ class Core:
             self.failure = e
             log.critical("the core ended: %s", e, exc_info=not isinstance(e, JournalFailed))
         finally:
+            self._ended = True
             self._drop_calls()
             self._on_end()
 
@@ -184,8 +185,11 @@ class Core:
                 future.set_exception(e)
 
     def _drop_calls(self) -> None:
-        while self._calls:
-            _, future = self._calls.popleft()
+        while True:
+            try:
+                _, future = self._calls.popleft()
+            except IndexError:
+                return
             future.set_exception(RuntimeError(f"the core has ended: {self.failure or 'stopped'}"))
 
 
