@@ -26,7 +26,7 @@ from baretick.matching.records import EVENT, EventKind, Op, Side
 from tests.support import exchange as rig
 from tests.support.exchange import Client, cancel, new
 
-ROUNDS = 20
+ROUNDS = 16
 
 
 def make():
@@ -152,7 +152,7 @@ async def test_limits_change_under_load_on_sighup_and_when_the_file_changes(tmp_
     trader = Trader(http, "one", 1, 3)
     task = asyncio.create_task(trader.trade(found.port))
     sizes = []
-    for n in range(12):
+    for n in range(8):
         limits = json.loads(json.dumps(rig.LIMITS))
         limits["accounts"][0]["max_order_qty"] = sizes.append(3 + n % 5) or sizes[-1]
         rig.write_limits(tmp_path, limits)

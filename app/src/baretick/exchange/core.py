@@ -69,6 +69,7 @@ class Core:
             loop.C_OUT: outbox.ctypes.data,
             loop.C_SIZE_LIMIT: journal.segment_bytes,
             loop.C_POLICY: loop.POLICIES[policy.mode],
+            loop.C_TURN: loop.TURN if policy.mode == "off" else loop.TURN_SYNCED,
             loop.C_BATCH: policy.commands,
             loop.C_INTERVAL: int(policy.interval_ms * 1e6),
             loop.C_SPIN: spin_ns,

@@ -35,7 +35,7 @@ from baretick.telemetry.hdr import record
 
 # The loop's own block of memory: where things are, and how it is to behave.
 C_ARENA, C_PEN, C_IN, C_OUT, C_FD, C_SIZE, C_SIZE_LIMIT, C_POLICY = range(0, 64, 8)
-C_BATCH, C_INTERVAL, C_SPIN, C_ERROR, C_STEP = range(64, 104, 8)
+C_BATCH, C_INTERVAL, C_SPIN, C_ERROR, C_STEP, C_TURN = range(64, 112, 8)
 # Written by the loop, read by anyone.
 C_WRITTEN, C_DURABLE, C_SINCE, C_OUT_HEAD, C_SYNCS, C_FRAMES, C_COMMANDS, C_HELD_UP = range(128, 192, 8)
 C_CALL: Final = 256
@@ -44,8 +44,10 @@ BLOCK_BYTES: Final = 320
 
 EACH, BATCH, OFF = 0, 1, 2
 POLICIES: Final = {"each": EACH, "batch": BATCH, "off": OFF}
-TURN: Final = 512
-"""Commands of one frame at most: more wait for the next turn, so that nobody waits long for the first one's events."""
+TURN, TURN_SYNCED = 512, 4096
+"""Commands of one turn at most. More wait for the next, so that the first ones' events do not wait for all of them;
+where a turn ends in a sync, that costs more than many commands, and so more of them share it.
+"""
 IDLE_MS: Final = 1000
 
 CALLED, FULL, FAILED = 1, 2, 3
@@ -199,7 +201,7 @@ def run(core, spans, syncs):
                 release64(k, C_CALL, 0)
             return CALLED if called else FULL
         taken = load64(inbox, ring.R_TAKEN)
-        n = min(ring.ready(inbox, taken), TURN)
+        n = min(ring.ready(inbox, taken), load64(k, C_TURN))
         if n > 0:
             if _turn(k, taken, n, spans, syncs) != 0:
                 return FAILED
