@@ -255,6 +255,8 @@ async def test_json_says_the_same_in_words(exchange, http):
         (bad,) = await ask('{"op":"new","id":8,"symbol":"BTC-USDT","side":"long","price":1,"qty":1}')
         assert bad["reason"] == "malformed"
         assert "`$.side`" in bad["detail"]
+        (many,) = await ask("[" + ",".join(['{"op":"cancel","id":1}'] * 1025) + "]")
+        assert (many["reason"], "1025 commands are too many" in many["detail"]) == ("malformed", True)
         swept = await ask('{"op":"mass_cancel"}')
         assert [e["event"] for e in swept] == ["cancelled", "done"]
 

@@ -30,7 +30,7 @@ async def http():
 
 
 async def test_a_full_ring_holds_a_frame_back_and_then_refuses_it_whole(tmp_path, monkeypatch, http):
-    path = rig.write(tmp_path, fsync="off", inbox_slots=16, busy_wait_s=0.05)
+    path = rig.write(tmp_path, fsync="off", inbox_slots=16, max_frame_bytes=1024, busy_wait_s=0.05)
     async with rig.running(path, monkeypatch) as exchange:
         one = await Client(http, exchange.gateway.port, "one").open()
         asleep = exchange.core.call(lambda: time.sleep(0.4))
@@ -91,6 +91,8 @@ async def test_the_journal_goes_on_in_new_segments_under_way(tmp_path, monkeypat
 async def test_a_folder_of_another_size_is_refused_with_both_sizes(tmp_path, monkeypatch):
     async with rig.running(rig.write(tmp_path), monkeypatch):
         pass
+    with pytest.raises(ConfigError, match="holds 1024 commands, the ring 512"):
+        load(rig.write(tmp_path, inbox_slots=512))
     cfg = load(rig.write(tmp_path, orders=8192)).exchange
     with pytest.raises(ConfigError, match=r"'orders': 4096.*'orders': 8192"):
         service.restore(cfg, np.zeros(1, np.int64))

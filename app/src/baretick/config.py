@@ -210,6 +210,11 @@ class ExchangeConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> "ExchangeConfig":
+        if self.max_frame_bytes // 64 > self.inbox_slots:
+            raise ValueError(
+                f"a frame of max_frame_bytes {self.max_frame_bytes} holds {self.max_frame_bytes // 64} commands, "
+                f"the ring {self.inbox_slots}: it would never fit: make inbox_slots larger"
+            )
         for x in self.logins:
             if x.account is not None and x.account >= self.accounts:
                 raise ValueError(f"login {x.name}: account {x.account}: there are {self.accounts} (accounts)")

@@ -161,6 +161,8 @@ class Session:
             if len(text) > limit:
                 raise ValueError("the frame is too long")
             rows = json_form.decode(text, self._gateway.ids, self.login.account)
+            if rows.nbytes > limit:
+                raise ValueError(f"{len(rows)} commands are too many for one frame: {limit // RECORD_BYTES} may come")
         except ValueError as e:
             await self._malformed(len(text), str(e), limit)
             return None
