@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -206,18 +208,25 @@ def _child(path):
     return uvloop.run(run())
 
 
+def _end_with_parent():
+    """A test that is cut short leaves nothing running."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _forge():
     import logging
 
     from baretick.exchange.warm import warm
 
     logging.basicConfig(level="WARNING", stream=sys.stderr)
+    _end_with_parent()
     warm()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             code = 99
+            _end_with_parent()
             try:
                 code = _child(Path(json.loads(line)["config"]))
             except BaseException:
