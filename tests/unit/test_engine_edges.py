@@ -7,8 +7,9 @@ import os
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from baretick import host
 from baretick.config import AppConfig, KafkaConfig, RedisConfig, VenueConfig
-from baretick.engine import TradingCore, host
+from baretick.engine import TradingCore
 from baretick.engine.last_values import LastValues
 from baretick.engine.view import EngineView
 from baretick.engine.web import application

@@ -49,6 +49,12 @@ def engine(config: ConfigOption = None) -> None:
 
 
 @app.command()
+def exchange(config: ConfigOption = None) -> None:
+    """Run the matching engine as a service: order entry over websocket, journal, snapshots, risk limits."""
+    _call("baretick.exchange.service", "main", _load(config))
+
+
+@app.command()
 def ingest(config: ConfigOption = None) -> None:
     """Move Kafka to ClickHouse so that each record lands exactly once."""
     _call("baretick.warehouse.ingest", "main", _load(config))

@@ -3,12 +3,15 @@
 `BARETICK_CLICKHOUSE__PASSWORD=...` sets `clickhouse.password`. Unknown keys are refused with their path.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from baretick.journal.policy import Fsync
 
 
 class ConfigError(Exception):
@@ -17,6 +20,13 @@ class ConfigError(Exception):
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def refuse_twice(what: str, values: Sequence[object]) -> None:
+    """ValueError, naming them, if some of the values are equal."""
+    twice = sorted({str(v) for v in values if values.count(v) > 1})
+    if twice:
+        raise ValueError(f"{what} {', '.join(twice)} is given twice")
 
 
 PRODUCTION = {
@@ -125,6 +135,92 @@ class IngestConfig(Section):
     linger_s: float = Field(default=0.5, gt=0)
 
 
+class LoginConfig(Section):
+    """Who may enter orders. The token is named, not written here: a variable of the environment or a file has it."""
+
+    name: str = Field(min_length=1)
+    role: Literal["trader", "risk"] = "trader"
+    account: int | None = Field(default=None, ge=0, lt=65536, description="a trader's; risk has none")
+    token_env: str | None = None
+    token_file: Path | None = None
+    cancel_on_disconnect: bool = Field(default=False, description="cancel the account's orders when its session ends")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "LoginConfig":
+        if (self.token_env is None) == (self.token_file is None):
+            raise ValueError("give either token_env or token_file")
+        if (self.role == "trader") != (self.account is not None):
+            raise ValueError("a trader has an account, and risk has none")
+        return self
+
+
+class ExchangeConfig(Section):
+    """The matching engine as a service. `http` of the whole configuration is its page, this its order entry."""
+
+    host: str = "127.0.0.1"
+    port: int = 8070
+    folder: Path = Field(default=Path("/var/lib/baretick/exchange"), description="journal and snapshots")
+    limits: Path | None = Field(default=None, description="the symbol table and the risk limits, reloaded when changed")
+    logins: list[LoginConfig] = Field(default_factory=list)
+    # How much the engine holds.
+    symbols: int = Field(default=16, ge=1, le=4096)
+    accounts: int = Field(default=256, ge=1, le=65536)
+    orders: int = Field(default=1 << 17, ge=1, lt=1 << 29, description="open at once")
+    events: int = Field(default=1 << 14, ge=16, description="of one command at most")
+    # Durability.
+    fsync: str = Field(default="each", description="each, batch:COUNT:MILLISECONDS, off: see docs/journal.md")
+    snapshot_every: int = Field(default=1_000_000, ge=0, description="commands; 0: only at the end")
+    snapshots_kept: int = Field(default=3, ge=2, description="events since the oldest are known after a restart")
+    # Where it runs, and how it waits.
+    core_cpu: int | None = Field(default=None, ge=0, description="for the core alone; cpu_affinity is the gateway's")
+    numa_node: int | None = Field(default=None, ge=0)
+    hugepages: bool = False
+    wait: Literal["spin", "backoff"] = Field(default="backoff", description="spin never sleeps: for a CPU of its own")
+    spin_us: float = Field(default=20.0, ge=0, description="backoff: how long the core looks before it sleeps")
+    reply_spin_us: float = Field(default=0.0, ge=0, description="how long the gateway looks for a frame's events")
+    inbox_slots: int = Field(default=4096, description="commands between gateway and core, a power of two")
+    outbox_slots: int = Field(default=16384, description="events between core and gateway, a power of two")
+    # Sessions.
+    history_events: int = Field(default=1 << 18, ge=1, description="kept for sessions that come back")
+    session_buffer_bytes: int = Field(default=1 << 20, ge=1 << 19, description="a slower session is closed")
+    max_frame_bytes: int = Field(default=1 << 16, ge=64)
+    busy_wait_s: float = Field(default=1.0, ge=0, description="how long a frame waits for room before it is refused")
+    heartbeat_s: float = Field(default=15.0, gt=0, description="ping; no pong for half of it ends the session")
+    reload_poll_s: float = Field(default=1.0, ge=0, description="look for a changed limits file; 0: only on SIGHUP")
+
+    @field_validator("inbox_slots", "outbox_slots")
+    @classmethod
+    def _power_of_two(cls, n: int) -> int:
+        if n < 16 or n & (n - 1):
+            raise ValueError("must be a power of two, 16 or more")
+        return n
+
+    @field_validator("fsync")
+    @classmethod
+    def _policy(cls, text: str) -> str:
+        Fsync.parse(text)
+        return text
+
+    @field_validator("logins")
+    @classmethod
+    def _distinct(cls, logins: list[LoginConfig]) -> list[LoginConfig]:
+        refuse_twice("name", [x.name for x in logins])
+        refuse_twice("account", [x.account for x in logins if x.account is not None])
+        return logins
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ExchangeConfig":
+        if self.max_frame_bytes // 64 > self.inbox_slots:
+            raise ValueError(
+                f"a frame of max_frame_bytes {self.max_frame_bytes} holds {self.max_frame_bytes // 64} commands, "
+                f"the ring {self.inbox_slots}: it would never fit: make inbox_slots larger"
+            )
+        for x in self.logins:
+            if x.account is not None and x.account >= self.accounts:
+                raise ValueError(f"login {x.name}: account {x.account}: there are {self.accounts} (accounts)")
+        return self
+
+
 class AppConfig(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BARETICK_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
@@ -140,6 +236,7 @@ class AppConfig(BaseSettings):
     standin: StandinConfig = StandinConfig()
     warehouse_server: WarehouseServerConfig = WarehouseServerConfig()
     ingest: IngestConfig = IngestConfig()
+    exchange: ExchangeConfig = ExchangeConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -153,22 +250,28 @@ class AppConfig(BaseSettings):
         return env_settings, init_settings
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError if there is none."""
+    try:
+        raw = yaml.safe_load(path.read_text()) or {}
+    except OSError as e:
+        raise ConfigError(f"cannot read {path}: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} is not YAML: {e}") from e
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top, found {type(raw).__name__}")
+    return raw
+
+
+def invalid(where: str, e: ValidationError) -> ConfigError:
+    """One line for each problem."""
+    return ConfigError("\n".join(f"{where}: {'.'.join(str(p) for p in x['loc'])}: {x['msg']}" for x in e.errors()))
+
+
 def load(path: Path | None) -> AppConfig:
     """Read and validate the configuration; raise ConfigError with one line for each problem."""
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            raw = yaml.safe_load(path.read_text()) or {}
-        except OSError as e:
-            raise ConfigError(f"cannot read {path}: {e.strerror}") from e
-        except yaml.YAMLError as e:
-            raise ConfigError(f"{path} is not YAML: {e}") from e
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{path}: expected a mapping at the top, found {type(raw).__name__}")
-        data = raw
+    data = read_yaml(path) if path is not None else {}
     try:
         return AppConfig(**data)
     except ValidationError as e:
-        where = str(path) if path else "environment"
-        lines = [f"{where}: {'.'.join(str(p) for p in err['loc'])}: {err['msg']}" for err in e.errors()]
-        raise ConfigError("\n".join(lines)) from e
+        raise invalid(str(path) if path else "environment", e) from e

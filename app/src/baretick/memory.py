@@ -26,8 +26,9 @@ def _sources() -> str:
     another file before that one changed. So every function's cache is stamped with all of them.
     """
     here = Path(__file__).parent
-    folders = ("matching", "risk", "journal", "telemetry", "bench")
-    files = [Path(__file__), *(path for folder in folders for path in sorted(here.glob(f"{folder}/*.py")))]
+    compiled = [f"{folder}/*.py" for folder in ("matching", "risk", "journal", "telemetry", "bench")]
+    compiled += [f"exchange/{name}.py" for name in ("machine", "ring", "loop", "delivery", "entry")]
+    files = [Path(__file__), *(path for pattern in compiled for path in sorted(here.glob(pattern)))]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from baretick import host
 from baretick.config import AppConfig
-from baretick.engine import host
 from baretick.engine.core import TradingCore
 from baretick.engine.last_values import LastValues
 from baretick.engine.view import EngineView

@@ -5,5 +5,6 @@ writer      frames into segment files; the fsync policy
 segments    reading them back; what is torn and what is corrupt
 snapshots   the whole arena in a file
 recovery    newest valid snapshot + journal tail
+snapshotter a snapshot made beside a running engine, by a process of its own
 server      `python -m baretick.journal.server`: an engine that acknowledges commands once they are durable
 """

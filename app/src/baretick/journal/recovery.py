@@ -51,9 +51,20 @@ def recover(
     """
     folder.mkdir(parents=True, exist_ok=True)
     snapshots.sweep(folder)
+    state = load(folder, make, sink, snapshots.paths(folder) if use_snapshots else [])
+    if state.torn is not None:
+        _cut(state.torn)
+    _drop_empty(folder)
+    return state
+
+
+def load(folder: Path, make: Callable[[], Words], sink: EventSink | None, candidates: list[Path]) -> Recovered:
+    """As `recover`, from the first of some snapshots that is valid, changing nothing: a journal that is being written
+    may be read, up to the last whole frame.
+    """
     bad: list[CorruptError] = []
     start: snapshots.Snapshot | None = None
-    for path in snapshots.paths(folder) if use_snapshots else []:
+    for path in candidates:
         try:
             start = snapshots.read(path)
             break
@@ -68,10 +79,14 @@ def recover(
     for commands in parts:
         replay(arena, commands, sink)
         replayed += len(commands)
-    if torn is not None:
-        _cut(torn)
-    _drop_empty(folder)
     return Recovered(arena, seq + replayed + 1, end_chain, seq, replayed, torn, bad)
+
+
+def past(folder: Path, make: Callable[[], Words], sink: EventSink) -> Recovered:
+    """Hand on every event since the oldest snapshot kept, by executing again; after `recover`, changing nothing."""
+    oldest_first = snapshots.paths(folder)[::-1]
+    from_start = (folder / segments.name_of(1)).exists()
+    return load(folder, make, sink, [] if from_start else oldest_first)
 
 
 def _tail(folder: Path, after: int, chain: int) -> tuple[list[Words], Torn | None, int]:
@@ -143,4 +158,4 @@ def prune(folder: Path, snapshots_kept: int = 2) -> list[Path]:
     return old
 
 
-__all__: list[Any] = ["CorruptError", "Recovered", "Torn", "prune", "recover", "replay"]
+__all__: list[Any] = ["CorruptError", "Recovered", "Torn", "load", "past", "prune", "recover", "replay"]

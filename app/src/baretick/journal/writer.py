@@ -54,6 +54,11 @@ class Journal:
         return int(self.pen[P_CHAIN // 8])
 
     @property
+    def size(self) -> int:
+        """Bytes of the segment that is open."""
+        return self._size
+
+    @property
     def due(self) -> float | None:
         """When `settle` has something to do (time.monotonic), None when nothing waits."""
         return self._waiting_since + self.fsync.interval_ms / 1000 if self._written > self.durable else None
@@ -91,6 +96,23 @@ class Journal:
                 raise
         self.durable = self._written
 
+    def lend(self) -> int:
+        """The segment's descriptor, a new one if none is open, for compiled code that writes the pen's frames itself.
+
+        What it did is told to `take_back`; until then nothing else here may be called.
+        """
+        if self._failed:
+            raise RuntimeError("the journal failed before and is closed for writing: recover, then open it anew")
+        if self._fd < 0:
+            self._open(self.next_seq, self.chain)
+        return self._fd
+
+    def take_back(self, written_bytes: int, durable: int, *, failed: bool = False) -> None:
+        """After `lend`: bytes written, the last command that is durable, whether a write or a sync failed."""
+        self._size += written_bytes
+        self._written, self.durable = self.next_seq - 1, durable
+        self._failed = self._failed or failed
+
     def roll(self) -> None:
         """Close the segment, so that the next command begins a new one: before a snapshot."""
         self.sync()
@@ -106,6 +128,8 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            if self._size == segments.HEADER_BYTES:  # no command came: the next segment has the same name
+                (self.folder / segments.name_of(self.next_seq)).unlink()
 
     def _account(self, n: int) -> None:
         if self.fsync.mode == "off":

@@ -69,7 +69,7 @@ NEW, CANCEL, REDUCE, REPLACE = int(Op.NEW), int(Op.CANCEL), int(Op.REDUCE), int(
 MASS_CANCEL, KILL, SET = int(Op.MASS_CANCEL), int(Op.KILL), int(Op.SET)
 REJECTED = int(EventKind.REJECTED)
 AHEAD, MIDWAY, NEAR = 12, 8, 4
-"""How many commands ahead the three steps of `_look_ahead` are."""
+"""How many commands ahead the three steps of `look_ahead` are."""
 BY_OWNER = CANCELLED | (int(Reason.REQUESTED) << 8)
 
 
@@ -182,7 +182,7 @@ def attach(arena: Arena) -> None:
 
 
 @inline
-def _look_ahead(a, c, left):
+def look_ahead(a, c, left):
     """Bring what the next commands will touch into cache while this one is worked on.
 
     In three steps, each on what the one before has brought: the id's entry, its order, the order's neighbours. Only
@@ -219,7 +219,7 @@ def process(arena, stream, start):
     run = load64(a, H_EXECUTE)
     c = address(stream) + start * 64
     for i in range(start, stream.shape[0]):
-        _look_ahead(a, c, stream.shape[0] - i)
+        look_ahead(a, c, stream.shape[0] - i)
         if call(run, a, c) == PAUSED:
             return i
         store64(a, H_LAST_APPLIED, load64(c, 0))
@@ -235,7 +235,7 @@ def process_timed(arena, stream, start, out):
     c = address(stream) + start * 64
     t0 = cycles()
     for i in range(start, stream.shape[0]):
-        _look_ahead(a, c, stream.shape[0] - i)
+        look_ahead(a, c, stream.shape[0] - i)
         if call(run, a, c) == PAUSED:
             return i
         store64(a, H_LAST_APPLIED, load64(c, 0))

@@ -156,6 +156,8 @@ class EventKind(IntEnum):
     TRIGGERED = 7
     RESTATED = 8  # an iceberg shows its next slice, at the tail of its level
     DONE = 9  # a MASS_CANCEL, KILL or SET was carried out
+    WELCOME = 64  # of a session, not of the engine: it is open
+    READY = 65  # of a session: everything that was asked for again has been sent
 
 
 class Reason(IntEnum):
@@ -189,6 +191,10 @@ class Reason(IntEnum):
     COLLAR = 25
     SYMBOL_BUSY = 26  # a tick cannot change under open orders
     BAD_VALUE = 27  # a SET to a value outside its range
+    MALFORMED = 28  # this and the next three are the gateway's (docs/exchange.md): no whole records, or too many
+    BUSY = 29  # the engine is behind by a whole ring: nothing of the frame was taken, send it again
+    FORBIDDEN = 30  # another's account, or an op that the login has no right to
+    BAD_SEQUENCE = 31  # not the number that was due in this session: nothing of the frame was taken
     REQUESTED = 32  # cancelled, or reduced to nothing, by its owner
     UNFILLED = 33  # what an IOC or market order could not trade
     SELF_TRADE = 34

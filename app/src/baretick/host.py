@@ -1,4 +1,4 @@
-"""What the engine asks of its host: the CPUs it was given, and a quiet garbage collector."""
+"""What a pinned process asks of its host: the CPUs it was given, and a quiet garbage collector."""
 
 import gc
 import logging
@@ -25,6 +25,18 @@ def pin(wanted: list[int]) -> list[int]:
     os.sched_setaffinity(0, usable)
     log.info("running on CPUs %s", ", ".join(map(str, usable)))
     return usable
+
+
+def pin_thread(cpu: int, what: str) -> bool:
+    """Run the calling thread on one CPU, whatever its process runs on; warn and go on without if that cannot be."""
+    try:
+        os.sched_setaffinity(0, [cpu])
+    except OSError as e:
+        there = os.cpu_count()
+        log.warning("%s: CPU %d cannot be had (%s; this host has %s, a cpuset may allow fewer)", what, cpu, e, there)
+        return False
+    log.info("%s runs on CPU %d", what, cpu)
+    return True
 
 
 def quiet_collector() -> None:
