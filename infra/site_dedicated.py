@@ -12,7 +12,8 @@ from infra.site import Placed, Site
 VSWITCH_ZONE = "eu-central"
 
 
-def dedicated_problems(site: Site) -> Iterator[Problem]:
+def dedicated_problems(site: Site, *, whole: bool) -> Iterator[Problem]:
+    """`whole` is False where faulty parts were left out: then nothing is said of what is not there."""
     for name, pool in site.pools.items():
         if (pool.server_type is None) == (pool.dedicated is None):
             yield Problem(
@@ -21,7 +22,7 @@ def dedicated_problems(site: Site) -> Iterator[Problem]:
                 + ("both" if pool.dedicated else "neither"),
                 "Give it server_type (cloud) or dedicated",
             )
-    yield from _vswitch(site)
+    yield from _vswitch(site, whole=whole)
     owners: dict[int, Placed] = {}
     for host in site.hosts:
         yield from _host(host, owners)
@@ -29,8 +30,8 @@ def dedicated_problems(site: Site) -> Iterator[Problem]:
         yield from _firewall(site)
 
 
-def _vswitch(site: Site) -> Iterator[Problem]:
-    net, needed = site.network, any(h.dedicated for h in site.hosts)
+def _vswitch(site: Site, *, whole: bool) -> Iterator[Problem]:
+    net, needed = site.network, whole and any(h.dedicated for h in site.hosts)
     if net.vswitch is None:
         if needed:
             yield Problem(

@@ -14,7 +14,7 @@ def problems_of(site: Site, *, whole: bool) -> list[Problem]:
     return [
         *_network(site),
         *_addresses(site),
-        *dedicated_problems(site),
+        *dedicated_problems(site, whole=whole),
         *_names(site),
         *_services(site, whole=whole),
         *(_environment(site) if whole else ()),

@@ -61,13 +61,12 @@ def wanted_of(props: dict[str, Any]) -> Wanted:
 
 
 def refusal(olds: dict[str, Any], news: dict[str, Any]) -> str | None:
-    """Why this change is not made: it would install anew what was installed, and nobody has said so."""
-    installed = olds.get("install_id")
-    if not installed or olds.get("number") != news.get("number"):
+    """Why this change of a host's inputs is not made: it would install it anew, and nobody has said so."""
+    if not olds.get("wanted") or olds.get("number") != news.get("number"):
         return None
     # In a preview the vSwitch may not be known yet; what is installed does not hang on it.
-    wanted = wanted_of({**news, "vswitch_id": olds.get("vswitch_id", 0)})
-    if wanted.install_id == installed or wanted.consented:
+    before, wanted = (wanted_of({**props, "vswitch_id": 0}) for props in (olds, news))
+    if wanted.install_id == before.install_id or wanted.consented:
         return None
     return (
         f"{wanted.hostname} (server {wanted.number}) was installed with other disks, layout or image: this change "

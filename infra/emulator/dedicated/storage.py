@@ -145,7 +145,7 @@ class Storage:
     def clear(self, name: str) -> None:
         """Remove the signature of a device, and with it all that lies on it."""
         node = self.get(name)
-        for above in self.on(name):
+        for above in self.on(node.name):
             self.clear(above.name)
             self.nodes.pop(above.name, None)
         self._forget(node)
