@@ -33,9 +33,11 @@ class Project:
         (self.folder / f"Pulumi.{stack}.yaml").write_text(text)
         self.pulumi("stack", "init", stack)
 
-    def pulumi(self, *args: str, ok: bool = True, **more: str) -> str:
+    def pulumi(self, *args: str, ok: bool = True, interactive: bool = False, **more: str) -> str:
+        """`cancel` knows no --non-interactive."""
+        options = () if interactive else ("--non-interactive",)
         result = subprocess.run(
-            [BIN / "pulumi", *args, "--non-interactive", "--color", "never"],
+            [BIN / "pulumi", *args, *options, "--color", "never"],
             cwd=self.folder,
             env=self.environment | more,
             text=True,

@@ -53,7 +53,7 @@ class Mixed(Project):
 
     def write(self, raw: dict[str, Any]) -> None:
         self.raw = raw
-        file = self.folder / f"Pulumi.{STACK}.yaml"
+        file = self.folder / f"Pulumi.{self.stack}.yaml"
         # Pulumi keeps the salt of the stack's secrets in this file.
         salt = (
             [line for line in file.read_text().splitlines() if line.startswith("encryptionsalt")]
@@ -62,12 +62,16 @@ class Mixed(Project):
         )
         file.write_text("\n".join([*salt, yaml.safe_dump({"config": {"baretick:site": raw}})]))
 
+    @property
+    def port(self) -> int:
+        return int(self.raw["emulator"]["port"])
+
     def robot(self) -> Robot:
-        instance = Instance.at(STACK, state_dir(STACK))
-        return Robot.connect(RobotLogin(f"http://127.0.0.1:{PORT + 1}", *credentials.read(instance.robot_login)))
+        instance = Instance.at(self.stack, state_dir(self.stack))
+        return Robot.connect(RobotLogin(f"http://127.0.0.1:{self.port + 1}", *credentials.read(instance.robot_login)))
 
     def dedicated(self) -> dict[int, dict[str, Any]]:
-        return {s["number"]: s for s in Client(PORT).get("/_emulator/dedicated")["dedicated"]}
+        return {s["number"]: s for s in Client(self.port).get("/_emulator/dedicated")["dedicated"]}
 
     def reaches(self, host: str, address: str, port: int = 22) -> bool:
         command = f"exec 3<>/dev/tcp/{address}/{port} && head -c 3 <&3"
