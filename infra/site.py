@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from infra import site_file
 from infra.problems import InvalidSite, Problem, Refusal, choose, from_pydantic
-from infra.robot.install.wanted import DEBIAN_13
-from infra.robot.storage import USUAL_PARTS, Part, Storage, Volume, Word
+from infra.robot.storage import Word
 from infra.robot.vswitches import VLANS
+from infra.site_metal import Dedicated
 from infra.tuning.partition import Partition, PartitionError, parse_cpu_list
 
 # Which pools a service may stand in. Data services never share a host with the engine: their page cache, dirty
@@ -229,24 +229,6 @@ class Host(Model):
     # Raised to have the host installed anew, with that consent.
     generation: int = Field(default=0, ge=0)
     reverse_dns: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")] | None = None
-
-
-class Dedicated(Model):
-    """How the dedicated servers of a pool are installed; what they must be is checked before anything is written."""
-
-    image: str = DEBIAN_13
-    raid: Literal[0, 1, 5, 6, 10] | None = None
-    parts: tuple[Part, ...] = USUAL_PARTS
-    volumes: tuple[Volume, ...] = ()
-    # Whether disks with other contents may be emptied, where a host's allow_reinstall lets them go.
-    wipe: bool = False
-    # As Robot names it ("AX102"), and where it stands ("FSN1"); None: any.
-    product: str | None = None
-    location: str | None = None
-    memory_gib: int = Field(default=1, ge=1)
-
-    def storage(self, disks: list[str]) -> Storage:
-        return Storage(disks=disks, raid=self.raid, parts=self.parts, volumes=self.volumes, wipe=self.wipe)
 
 
 class Pool(Model):

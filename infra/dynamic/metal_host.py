@@ -29,6 +29,9 @@ class MetalHostProvider(ResourceProvider):
     site: str
 
     def configure(self, req: ConfigureRequest) -> None:
+        from infra.dynamic.robot_access import follow_parent
+
+        follow_parent()
         self.site = str(req.config.get("baretick:site"))
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:

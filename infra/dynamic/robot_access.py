@@ -1,7 +1,11 @@
 """The Robot webservice as a site's dynamic providers reach it, and a host's records beside the stack's state."""
 
 import json
+import os
+import threading
+import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from infra.access import identity_path
@@ -15,8 +19,26 @@ from infra.robot.install.record import Records
 
 # The emulator takes a twentieth of Hetzner's times by itself.
 EMULATED_FACTOR = 10.0
+LOOK_SECONDS = 0.5
 # How long a host may wait for its turn where the hourly budget of resets is spent.
 PATIENCE_SECONDS = 3600.0
+
+
+@cache
+def follow_parent() -> None:
+    """End this process soon after Pulumi's, however that ends.
+
+    Pulumi starts its plugins in process groups of their own: after a `kill -9` a provider would go on installing hosts
+    that nobody waits for, and keep the next run from them. The install machine takes an end at any moment.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 @dataclass(frozen=True)

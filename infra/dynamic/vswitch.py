@@ -21,6 +21,9 @@ class VSwitchProvider(ResourceProvider):
     site: str
 
     def configure(self, req: ConfigureRequest) -> None:
+        from infra.dynamic.robot_access import follow_parent
+
+        follow_parent()
         self.site = str(req.config.get("baretick:site"))
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -1,12 +1,17 @@
 """Dedicated servers in the Pulumi program: what it declares, and what its providers do against the emulated Robot."""
 
+import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dill
 import pytest
+from pulumi.dynamic.dynamic import serialize_provider
 from test_program import Recorder, run
 from test_site_dedicated import mixed
 
@@ -15,6 +20,7 @@ from infra.dynamic import robot_hosts
 from infra.dynamic.metal_host import MetalHostProvider
 from infra.dynamic.robot_access import RobotAccess
 from infra.dynamic.vswitch import VSwitchProvider
+from infra.emulator.process import ProcessRef
 from infra.emulator.testing import ROBOT_LOGIN, Running, running_api
 from infra.metal import wanted
 from infra.robot.client import Robot
@@ -58,6 +64,12 @@ def test_dedicated_hosts_are_no_cloud_servers_and_cloud_hosts_no_dedicated_ones(
 def test_nothing_of_a_dedicated_host_in_the_state_is_secret(declared: Recorder) -> None:
     text = json.dumps([h.inputs for h in declared.of("MetalHost")])
     assert "password" not in text.lower() and "PRIVATE" not in text
+
+
+def test_the_providers_are_pickled_by_name() -> None:
+    for provider in (MetalHostProvider(), VSwitchProvider()):
+        pickled = base64.b64decode(serialize_provider(provider))
+        assert len(pickled) < 200 and type(dill.loads(pickled)) is type(provider)
 
 
 @dataclass
@@ -214,3 +226,23 @@ def test_a_vswitch_is_found_again_and_cancelled_once(site: Site) -> None:
     provider.delete(again.id, again.outs)
     provider.delete(again.id, again.outs)
     assert provider.read(again.id, again.outs).id == ""
+
+
+ORPHAN = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "from infra.dynamic.robot_access import follow_parent; "
+    "follow_parent(); print(flush=True); import time; time.sleep(60)"], stdout=subprocess.PIPE, start_new_session=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_provider_does_not_outlive_a_killed_pulumi() -> None:
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, cwd=root, text=True) as pulumi:
+        assert pulumi.stdout is not None
+        provider = ProcessRef.of(int(pulumi.stdout.readline()))
+        assert provider is not None and not provider.wait(1.2)
+        pulumi.kill()
+    assert provider.wait(20)

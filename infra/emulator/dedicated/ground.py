@@ -46,6 +46,8 @@ class DedicatedGround:
         self._task: asyncio.Task[None] | None = None
         self._have: Wanted | None = None
         self._rules: dict[int, str] = {}
+        # The trouble that was logged last: it is looked at five times a second.
+        self._told = ""
 
     def make_machine(self, server: DedicatedServer, next_boot: NextBoot) -> NspawnDedicated:
         if shutil.which("nft") is None:
@@ -103,9 +105,14 @@ class DedicatedGround:
             try:
                 await self._sync()
                 for server in list(self._account.db.servers.values()):
-                    await self._account.machine(server).look()
+                    # One may have been taken out while another was looked at.
+                    if server.number in self._account.db.servers:
+                        await self._account.machine(server).look()
+                self._told = ""
             except (EmulatorError, OSError) as error:
-                log.error("dedicated servers: %s", error)
+                if str(error) != self._told:
+                    log.error("dedicated servers: %s", error)
+                self._told = str(error)
 
     async def _sync(self) -> None:
         wanted = self._wanted()

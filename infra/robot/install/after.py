@@ -13,6 +13,7 @@ from infra.robot.vswitches import NotReady
 
 CROSS_TRIES = 6
 CROSS_SECONDS = 10.0
+ANSWER_TRIES, ANSWER_SECONDS = 12, 5.0
 
 
 def boot(context: Context) -> Result:
@@ -125,11 +126,16 @@ def firewall(context: Context) -> Result:
         context.save()
 
     def answers() -> bool:
-        try:
-            context.session(record.host_keys)
-        except NoLogin:
-            return False
-        return True
+        # One login that fails says little: sshd itself turns an address away for a while after broken ones.
+        for attempt in range(ANSWER_TRIES):
+            if attempt:
+                context.clock.sleep(ANSWER_SECONDS)
+            try:
+                context.session(record.host_keys)
+            except NoLogin:
+                continue
+            return True
+        return False
 
     if wanted.firewall is not None:
         try:
