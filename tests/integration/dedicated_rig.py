@@ -1,5 +1,6 @@
 """An emulator with dedicated servers that are real hosts, the Robot client of the house, and an operator's ssh."""
 
+import json
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,9 +79,21 @@ class Rig:
         """With the key that was pinned from inside the rescue system, and no other."""
         known = self.folder / f"known_hosts.{record.number}"
         known.write_text("".join(f"host {key}\n" for key in record.host_keys))
-        argv = ["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "HostKeyAlias=host"]
+        # ssh takes the first of what is said twice.
+        argv = [
+            "ssh",
+            "-F",
+            "/dev/null",
+            *options,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=5",
+            "-o",
+            "HostKeyAlias=host",
+        ]
         argv += ["-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-i", str(self.identity)]
-        argv += ["-o", f"ProxyCommand={self.connect.proxy_command}", *options, f"root@{record.address}", "sh -s"]
+        argv += ["-o", f"ProxyCommand={self.connect.proxy_command}", f"root@{record.address}", "sh -s"]
         done = subprocess.run(argv, input=script, capture_output=True, text=True, timeout=120)
         if check:
             assert done.returncode == 0, f"{script!r} on {record.hostname}: {done.stdout}{done.stderr}"
@@ -88,8 +101,6 @@ class Rig:
 
     def calls(self) -> dict[str, int]:
         """Requests of the webservice so far, by endpoint."""
-        import json
-
         calls = json.loads(self.instance.state_file.read_text())["robot"]["calls"]
         return {endpoint: len(times) for endpoint, times in calls.items()}
 

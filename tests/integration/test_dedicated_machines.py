@@ -11,7 +11,9 @@ from infra.emulator import control
 from infra.emulator.process import read_ref
 from infra.robot.firewall_rules import Opening, robot_firewall
 from infra.robot.install.context import Stopped
+from infra.robot.install.ports import NoLogin
 from infra.robot.install.record import Record
+from infra.robot.key_files import fingerprint
 from infra.robot.storage import Part, Storage, Volume
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
@@ -189,9 +191,17 @@ def test_a_firewall_that_never_turns_active_is_told_and_the_old_one_holds(
 FOREIGN = {"hostname": "not-ours", "release": "Debian GNU/Linux 12", "authorized_keys": []}
 
 
+def answers(rig: Rig, number: int) -> bool:
+    try:
+        rig.connect(rig.server(number)["ip"], ())
+    except NoLogin:
+        return False
+    return True
+
+
 def test_a_foreign_system_stays_unless_the_servers_number_is_typed(rig: Rig) -> None:
     rig.rack(400, installed={**FOREIGN, "authorized_keys": [rig.public_key]})
-    until("it runs", lambda: rig.server(400)["system"] == "disk")
+    until("ssh", lambda: answers(rig, 400))
     with pytest.raises(Stopped, match=r"not-ours.*nothing was changed.*allow_reinstall: 400"):
         rig.install(rig.wanted(400))
     with pytest.raises(Stopped, match="nothing was changed"):
@@ -212,7 +222,7 @@ def test_a_server_that_does_not_come_back_is_reset_harder(rig: Rig) -> None:
 
 def test_a_rescue_system_that_does_not_come_first_is_armed_again(rig: Rig) -> None:
     rig.rack(402, installed={**FOREIGN, "authorized_keys": [rig.public_key]})
-    until("it runs", lambda: rig.server(402)["system"] == "disk")
+    until("ssh", lambda: answers(rig, 402))
     rig.fault(kind="rescue-boots-disk", server=402)
     (done,) = rig.install(replace(rig.wanted(402), allow_reinstall=402))
     assert [r.how for r in done.resets] == ["ssh", "sw", "ssh"]
@@ -228,8 +238,6 @@ def test_a_disk_that_fails_is_told_before_anything_is_installed(rig: Rig) -> Non
 
 
 def test_installimage_refuses_what_it_does_not_understand(rig: Rig) -> None:
-    from infra.robot.key_files import fingerprint
-
     rig.rack(404)
     robot = rig.robot()
     robot.boots.activate_rescue(404, [fingerprint(rig.public_key)])
