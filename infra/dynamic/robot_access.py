@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from infra.access import identity_path
@@ -20,8 +21,20 @@ from infra.robot.install.record import Records
 # The emulator takes a twentieth of Hetzner's times by itself.
 EMULATED_FACTOR = 10.0
 LOOK_SECONDS = 0.5
+SHELLS = ("sh", "dash", "bash", "busybox")
 # How long a host may wait for its turn where the hourly budget of resets is spent.
 PATIENCE_SECONDS = 3600.0
+
+
+def _ancestors() -> tuple[int, ...]:
+    """The parent, and its parent where it is the shell that Pulumi starts a Python provider by."""
+    parent = os.getppid()
+    try:
+        shell = Path(f"/proc/{parent}/exe").readlink().name in SHELLS
+        stat = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return (parent,)
+    return (parent, int(stat[1])) if shell else (parent,)
 
 
 @cache
@@ -31,10 +44,10 @@ def follow_parent() -> None:
     Pulumi starts its plugins in process groups of their own: after a `kill -9` a provider would go on installing hosts
     that nobody waits for, and keep the next run from them. The install machine takes an end at any moment.
     """
-    parent = os.getppid()
+    began = _ancestors()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while _ancestors() == began:
             time.sleep(LOOK_SECONDS)
         os._exit(1)
 

@@ -228,19 +228,28 @@ def test_a_vswitch_is_found_again_and_cancelled_once(site: Site) -> None:
     assert provider.read(again.id, again.outs).id == ""
 
 
-ORPHAN = """
-import os, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "from infra.dynamic.robot_access import follow_parent; "
-    "follow_parent(); print(flush=True); import time; time.sleep(60)"], stdout=subprocess.PIPE, start_new_session=True)
-child.stdout.readline()
-print(child.pid, flush=True)
+PROVIDER = """
+from infra.dynamic.robot_access import follow_parent
+import os, time
+follow_parent()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+# Pulumi starts its provider by a shell that waits for it, in a process group of its own.
+PULUMI = """
+import subprocess, sys, time
+command = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, sys.argv[1]]
+child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+print(child.stdout.readline().decode(), end="", flush=True)
 time.sleep(60)
 """
 
 
 def test_a_provider_does_not_outlive_a_killed_pulumi() -> None:
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, cwd=root, text=True) as pulumi:
+    with subprocess.Popen(
+        [sys.executable, "-c", PULUMI, PROVIDER], stdout=subprocess.PIPE, cwd=root, text=True
+    ) as pulumi:
         assert pulumi.stdout is not None
         provider = ProcessRef.of(int(pulumi.stdout.readline()))
         assert provider is not None and not provider.wait(1.2)
