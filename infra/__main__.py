@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from infra.access import operator_of
 from infra.cloud import CloudPool, EdgeFirewall, Ground, PrivateNetwork, SshAccess
 from infra.dynamic.random_secret import RandomSecret
+from infra.metal import MetalGround, MetalPool
 from infra.stack import configured, prepare_ground
 
 SECRETS = ("clickhouse_password", "minio_root_password", "minio_app_secret", "redis_password")
@@ -33,7 +34,11 @@ ground = Ground(
     edge=EdgeFirewall(site, on_hetzner),
     operator=operator,
 )
-pools = [CloudPool(site, name, ground, on_hetzner) for name in site.pools]
+metal = MetalGround(ground.private, operator)
+pools = [
+    MetalPool(site, name, metal, on_hetzner) if pool.dedicated else CloudPool(site, name, ground, on_hetzner)
+    for name, pool in site.pools.items()
+]
 secrets = {name: RandomSecret(name) for name in SECRETS}
 
 pulumi.export(

@@ -13,7 +13,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 packages=(
     "mmdebstrap:mmdebstrap" "systemd-container:systemd-nspawn" "squid:squid" "iproute2:ip" "socat:socat"
     "util-linux:nsenter" "openssh-client:ssh" "git:git" "maven:mvn" "default-jdk-headless:javac"
-    "ca-certificates:update-ca-certificates" "shellcheck:shellcheck" "procps:ps"
+    "ca-certificates:update-ca-certificates" "shellcheck:shellcheck" "procps:ps" "nftables:nft"
 )
 
 system_packages() {

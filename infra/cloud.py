@@ -10,8 +10,10 @@ from pulumi import Output, ResourceOptions
 from infra.access import Operator
 from infra.dynamic.host_key import HostKey
 from infra.dynamic.liveness import Liveness
+from infra.dynamic.vswitch import VSwitch
 from infra.edge import hcloud_rules
 from infra.site import Placed, Site
+from infra.site import VSwitch as WantedVSwitch
 from infra.tuning.partition import format_cpu_list
 from infra.user_data import render
 
@@ -42,7 +44,10 @@ class SshAccess(pulumi.ComponentResource):
 
 
 class PrivateNetwork(pulumi.ComponentResource):
-    """The network between the hosts, with one cloud subnet; the rest of its range is left to a vSwitch."""
+    """The network between the hosts: one subnet of the cloud's, and one of a vSwitch where there are dedicated servers.
+
+    The cloud's subnet comes first: a network that holds a vSwitch's alone takes no cloud server.
+    """
 
     def __init__(self, site: Site, opts: ResourceOptions) -> None:
         super().__init__("baretick:cloud:PrivateNetwork", site.name, None, opts)
@@ -51,6 +56,7 @@ class PrivateNetwork(pulumi.ComponentResource):
             name=site.name,
             ip_range=str(site.network.cidr),
             delete_protection=site.protection,
+            expose_routes_to_vswitch=True if site.network.vswitch else None,
             labels=_labels(site),
             opts=ResourceOptions(parent=self),
         )
@@ -62,7 +68,29 @@ class PrivateNetwork(pulumi.ComponentResource):
             ip_range=str(site.network.subnet),
             opts=ResourceOptions(parent=self),
         )
+        self.vswitch: VSwitch | None = None
+        self.vswitch_subnet: hcloud.NetworkSubnet | None = None
+        if site.network.vswitch:
+            self._couple(site, site.network.vswitch)
         self.register_outputs({})
+
+    def _couple(self, site: Site, wanted: WantedVSwitch) -> None:
+        self.vswitch = VSwitch(
+            site.name,
+            stack=pulumi.get_stack(),
+            name=site.name,
+            vlan=wanted.vlan,
+            opts=ResourceOptions(parent=self, protect=site.protection),
+        )
+        self.vswitch_subnet = hcloud.NetworkSubnet(
+            f"{site.name}-vswitch",
+            network_id=_number(self.network),
+            type="vswitch",
+            network_zone=site.network.zone,
+            ip_range=str(wanted.subnet),
+            vswitch_id=self.vswitch.vswitch_id.apply(int),
+            opts=ResourceOptions(parent=self, depends_on=[self.subnet]),
+        )
 
 
 class EdgeFirewall(pulumi.ComponentResource):
@@ -145,6 +173,7 @@ class CloudPool(pulumi.ComponentResource):
         )
 
     def _server(self, host: Placed, key: HostKey) -> hcloud.Server:
+        assert host.server_type is not None
         return hcloud.Server(
             host.name,
             name=host.name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.problems import Problem
+from infra.robot.credentials import NoCredentials, robot_login
 
 HETZNER_API = "https://api.hetzner.cloud/v1"
 TOKEN_LENGTH = 64
@@ -44,6 +45,24 @@ def credentials(
     where = TOKEN_KEY if configured or not from_environment else "HCLOUD_TOKEN"
     endpoint = str(get(ENDPOINT_KEY) or environ.get("HCLOUD_ENDPOINT") or HETZNER_API).rstrip("/")
     return Credentials(endpoint, token), _token_problems(where, token, plain=bool(configured) and not is_secret)
+
+
+def robot_problems(raw_site: object, environ: Mapping[str, str] = os.environ) -> list[Problem]:
+    """What is wrong with the login of the Robot webservice, where the site has dedicated servers at Hetzner."""
+    site = raw_site if isinstance(raw_site, dict) else {}
+    pools = site.get("pools")
+    named = any(isinstance(p, dict) and "dedicated" in p for p in pools.values()) if isinstance(pools, dict) else False
+    if site.get("environment") == "emulated" or not named:
+        return []
+    try:
+        robot_login(environ)
+    except NoCredentials as error:
+        return [
+            Problem(
+                "Robot", str(error).removeprefix("login: "), "Make a webservice user in Robot (Settings, Webservice)"
+            )
+        ]
+    return []
 
 
 def _token_problems(where: str, token: str, *, plain: bool) -> list[Problem]:

@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from infra import site_file
 from infra.problems import InvalidSite, Problem, Refusal, choose, from_pydantic
+from infra.robot.storage import Word
+from infra.robot.vswitches import VLANS
+from infra.site_metal import Dedicated
 from infra.tuning.partition import Partition, PartitionError, parse_cpu_list
 
 # Which pools a service may stand in. Data services never share a host with the engine: their page cache, dirty
@@ -137,14 +140,34 @@ class Model(BaseModel):
 
 
 class Emulator(Model):
-    """The Hetzner of an emulated site: its API listens on this port of loopback."""
+    """The Hetzner of an emulated site: its APIs listen on these ports of loopback."""
 
     port: int = Field(default=8901, ge=1024, le=65535)
+    # Of the Robot webservice; None is the one after `port`.
+    robot_port: Annotated[int, Field(ge=1024, le=65535)] | None = None
+
+    @property
+    def robot(self) -> int:
+        return self.robot_port or self.port + 1
+
+
+class VSwitch(Model):
+    """The part of the network that dedicated servers are on, coupled to the cloud's part."""
+
+    vlan: int = Field(ge=VLANS[0], le=VLANS[-1])
+    subnet: Network4
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """Hetzner's, towards the cloud's part."""
+        return self.subnet[1]
 
 
 class Network(Model):
     cidr: Network4
+    # Of the cloud servers.
     subnet: Network4
+    vswitch: VSwitch | None = None
     zone: Literal["eu-central", "us-east", "us-west", "ap-southeast"] = "eu-central"
 
 
@@ -198,10 +221,20 @@ class Host(Model):
     address: IPv4Address
     # Where a pool has several hosts, each may name its own share of the pool's services.
     services: list[Service] | None = None
+    # Of a dedicated server: its number in Robot and its disks by their stable ids (as under /dev/disk/by-id).
+    server: Annotated[int, Field(ge=1)] | None = None
+    disks: Annotated[list[Word], Field(min_length=1, max_length=16)] | None = None
+    # The server's own number, typed by a person who wants what is on its disks gone.
+    allow_reinstall: int | None = None
+    # Raised to have the host installed anew, with that consent.
+    generation: int = Field(default=0, ge=0)
+    reverse_dns: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")] | None = None
 
 
 class Pool(Model):
-    server_type: str
+    # Cloud servers of this type, or dedicated ones: one of the two.
+    server_type: str | None = None
+    dedicated: Dedicated | None = None
     image: str = "debian-13"
     services: list[Service] = []
     cpus: Cpus
@@ -224,8 +257,11 @@ class Placed:
     address: str
     services: tuple[str, ...]
     cpus: Cpus
-    server_type: str
+    server_type: str | None
     image: str
+    # None: a cloud server.
+    dedicated: Dedicated | None
+    said: Host
 
 
 class Site(Model):
@@ -256,6 +292,8 @@ class Site(Model):
                 cpus=pool.cpus,
                 server_type=pool.server_type,
                 image=pool.image,
+                dedicated=pool.dedicated,
+                said=host,
             )
             for pool_name, pool in self.pools.items()
             for name, host in pool.hosts.items()

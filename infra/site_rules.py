@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from infra.problems import Problem
 from infra.site import LOCATION_ZONES, SERVICE_POOLS, Placed, Site
+from infra.site_dedicated import dedicated_problems
 
 
 def problems_of(site: Site, *, whole: bool) -> list[Problem]:
@@ -13,6 +14,7 @@ def problems_of(site: Site, *, whole: bool) -> list[Problem]:
     return [
         *_network(site),
         *_addresses(site),
+        *dedicated_problems(site, whole=whole),
         *_names(site),
         *_services(site, whole=whole),
         *(_environment(site) if whole else ()),
@@ -51,14 +53,23 @@ def _addresses(site: Site) -> Iterator[Problem]:
         net.subnet.network_address: "the address of the subnet itself",
         net.subnet.broadcast_address: "the broadcast address of the subnet",
     }
+    if net.vswitch:
+        reserved[net.vswitch.gateway] = "the gateway of the vSwitch's subnet"
+        reserved[net.vswitch.subnet.network_address] = "the address of the vSwitch's subnet itself"
+        reserved[net.vswitch.subnet.broadcast_address] = "the broadcast address of the vSwitch's subnet"
     owners: dict[IPv4Address, Placed] = {}
     for host in site.hosts:
         address = IPv4Address(host.address)
-        if address not in net.subnet:
+        subnet, which = net.subnet, "the subnet"
+        if host.dedicated:
+            if net.vswitch is None:
+                continue  # told once, for the network
+            subnet, which = net.vswitch.subnet, "the vSwitch's subnet"
+        if address not in subnet:
             yield Problem(
                 _place(host),
-                f"address {address} lies outside the subnet {net.subnet}",
-                f"Give it one between {net.subnet[1]} and {net.subnet[-2]}",
+                f"address {address} lies outside {which} {subnet}",
+                f"Give it one between {subnet[1]} and {subnet[-2]}",
             )
         elif address in reserved:
             yield Problem(_place(host), f"address {address} is {reserved[address]}", "Give the host another one")

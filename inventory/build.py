@@ -37,6 +37,7 @@ def host_vars(stack: str, name: str, host: HostFacts) -> dict[str, Any]:
         "services": host.services,
         "cpus_housekeeping": host.cpus.housekeeping,
         "cpus_isolated": host.cpus.isolated,
+        **({"server_number": host.server_number} if host.server_number else {}),
     }
 
 

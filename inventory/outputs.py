@@ -41,6 +41,8 @@ class HostFacts(BaseModel):
     private_ip: str
     host_key: str
     cpus: Cpus
+    # Robot's number of a dedicated server; None: a cloud server.
+    server_number: int | None = None
 
 
 @dataclass(frozen=True)

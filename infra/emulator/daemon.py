@@ -15,6 +15,7 @@ from aiohttp import web
 from infra.emulator import control_routes
 from infra.emulator.app import make_app
 from infra.emulator.cloud import Cloud
+from infra.emulator.dedicated.ground import DedicatedGround
 from infra.emulator.errors import ApiError, EmulatorError
 from infra.emulator.gateway import Gateway
 from infra.emulator.instance import Instance
@@ -75,7 +76,9 @@ async def _serve(instance: Instance, port: int, robot_port: int, kind: str) -> N
     app[control_routes.INSTANCE], app[control_routes.GATEWAY] = instance, gateway
     app[control_routes.ROBOT_PORT] = robot_port
     app.add_routes(control_routes.routes())
-    account = app[robot_control.ACCOUNT] = Account(cloud.store, cloud.faults)
+    ground = DedicatedGround(instance) if kind != "none" else None
+    account = Account(cloud.store, cloud.faults, make_machine=ground.make_machine if ground else None)
+    app[robot_control.ACCOUNT] = account
     app.add_routes(robot_control.routes())
     credentials.settle(instance.robot_login)
     robot = make_robot_app(RobotService(account, *credentials.read(instance.robot_login)))
@@ -86,7 +89,8 @@ async def _serve(instance: Instance, port: int, robot_port: int, kind: str) -> N
         if kind != "none":
             await gateway.start()
         await cloud.start()
-        if kind != "none":
+        if ground:
+            await ground.start(account)
             await _restore_forwards(cloud, gateway)
         # The cloud API last: who waits for the emulator waits for its health there.
         await _listen(robot_runner, robot_port, "--robot-port")
@@ -98,6 +102,8 @@ async def _serve(instance: Instance, port: int, robot_port: int, kind: str) -> N
         log.info("emulator %s ends; machines stay", instance.name)
         await runner.cleanup()
         await robot_runner.cleanup()
+        if ground:
+            await ground.close()
         await cloud.close()
         await gateway.close()
 

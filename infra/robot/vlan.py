@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal
 
 from infra.robot.vswitches import VLANS
 
@@ -45,6 +46,15 @@ def link_to_cloud(parent: str, vlan: int, address: str, subnet: str, cidr: str, 
     return VlanLink(parent, vlan, IPv4Interface(f"{address}/{prefix}"), ((IPv4Network(cidr), IPv4Address(gateway)),))
 
 
+def files(
+    link: VlanLink, network: Literal["netplan", "ifupdown", "networkd"], parent_file: str, *, made: bool = False
+) -> dict[str, str]:
+    """By path, for whoever configures the network of the host. `made`: there is a link of that name already."""
+    if network == "networkd":
+        return networkd(link, parent_file, made=made)
+    return netplan(link) if network == "netplan" else ifupdown(link)
+
+
 def netplan(link: VlanLink) -> dict[str, str]:
     """Ubuntu's form, beside installimage's 01-netcfg.yaml, which stays as it is."""
     lines = [
@@ -79,8 +89,12 @@ def ifupdown(link: VlanLink) -> dict[str, str]:
     return {"/etc/network/interfaces.d/60-vswitch": "\n".join(lines) + "\n"}
 
 
-def networkd(link: VlanLink, parent_file: str) -> dict[str, str]:
-    """systemd-networkd's form. `parent_file` is the name of the parent's .network file, which gets a drop-in."""
+def networkd(link: VlanLink, parent_file: str, *, made: bool = False) -> dict[str, str]:
+    """systemd-networkd's form. `parent_file` is the name of the parent's .network file, which gets a drop-in.
+
+    A link that is `made` already (by an earlier run, or by whatever takes the tags off before the host) is given its
+    addresses and not made again: networkd takes the whole parent for failed where it cannot make one.
+    """
     if not re.fullmatch(r"[A-Za-z0-9._-]+\.network", parent_file):
         raise ValueError(f"{parent_file!r} is no .network file")
     folder = "/etc/systemd/network"
@@ -89,9 +103,9 @@ def networkd(link: VlanLink, parent_file: str) -> dict[str, str]:
     network.append(f"MTUBytes={link.mtu}")
     for destination, gateway in link.routes:
         network += ["", "[Route]", f"Destination={destination}", f"Gateway={gateway}"]
-    files = {
-        f"{folder}/60-vswitch.netdev": netdev,
-        f"{folder}/60-vswitch.network": network,
-        f"{folder}/{parent_file}.d/60-vswitch.conf": ["[Network]", f"VLAN={link.name}"],
-    }
+    # The link has its parent's hardware address: before any file that matches by that.
+    files = {f"{folder}/00-vswitch.network": network}
+    if not made:
+        files[f"{folder}/00-vswitch.netdev"] = netdev
+        files[f"{folder}/{parent_file}.d/60-vswitch.conf"] = ["[Network]", f"VLAN={link.name}"]
     return {path: "\n".join(lines) + "\n" for path, lines in files.items()}

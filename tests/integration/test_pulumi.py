@@ -5,7 +5,6 @@ this clone is left alone.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,72 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pulumi_rig import BIN, ROOT, Project, changes
 
 from infra.emulator import control
 from infra.emulator.client import Client
 from infra.paths import state_dir
 
-ROOT = Path(__file__).resolve().parents[2]
 STACK = "itpulumi"
 PORT = 8941
-BIN = ROOT / ".venv" / "bin"
 HOSTS = ["data-1", "latency-1", "ops-1"]
 TOKEN = "x" * 64
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
-
-
-class Project:
-    """The clone's program in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "Pulumi.yaml").write_text(
-            (ROOT / "Pulumi.yaml").read_text().replace("main: infra/", f"main: {ROOT}/infra/")
-        )
-        (folder / "state").mkdir()
-        self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("HCLOUD_", "PULUMI_"))},
-            "PULUMI_BACKEND_URL": f"file://{folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "of this test alone",
-            "BARETICK_STACK": STACK,
-            "PATH": f"{BIN}:{os.environ['PATH']}",
-        }
-
-    def describe(self, stack: str, text: str) -> None:
-        (self.folder / f"Pulumi.{stack}.yaml").write_text(text)
-        self.pulumi("stack", "init", stack)
-
-    def pulumi(self, *args: str, ok: bool = True, **more: str) -> str:
-        result = subprocess.run(
-            [BIN / "pulumi", *args, "--non-interactive", "--color", "never"],
-            cwd=self.folder,
-            env=self.environment | more,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=600,
-            check=False,
-        )
-        assert (result.returncode == 0) == ok, f"pulumi {' '.join(args)}: {result.returncode}\n{result.stdout[-4000:]}"
-        return result.stdout
-
-    def up(self, *args: str, ok: bool = True) -> str:
-        return self.pulumi("up", "--yes", "--skip-preview", "--stack", STACK, *args, ok=ok)
-
-    def run(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            argv, cwd=ROOT, env=self.environment, text=True, capture_output=True, timeout=300, check=False
-        )
-
-    def ssh(self, host: str, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
-        return self.run("ssh", "-F", str(state_dir(STACK) / "ssh_config"), *options, host, command)
-
-
-def changes(shown: str) -> dict[str, int]:
-    """The counts under "Resources:" of what pulumi printed."""
-    counts = shown.rpartition("Resources:")[2].partition("Duration")[0]
-    return {what: int(n) for n, what in re.findall(r"(\d+) ([a-z]+)", counts)}
 
 
 def local_site() -> str:
@@ -89,7 +34,7 @@ def local_site() -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("project"))
+    made = Project(tmp_path_factory.mktemp("project"), STACK)
     made.describe(STACK, local_site())
     yield made
     assert control.stop(STACK, wipe=True) == []

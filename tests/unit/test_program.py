@@ -29,6 +29,8 @@ class Recorder(pulumi.runtime.Mocks):
             outputs["ipv4Address"] = f"198.51.100.{len(self.made)}"
         if args.typ.endswith(":HostKey"):
             outputs |= {"private_key": "PRIVATE KEY OF " + args.name, "public_key": "ssh-ed25519 AAAA " + args.name}
+        if args.typ.endswith(":VSwitch"):
+            outputs["vswitch_id"] = 4321.0
         if args.typ.endswith(":RandomSecret"):
             outputs["value"] = "generated"
         return str(1000 + len(self.made)), outputs

@@ -264,10 +264,10 @@ def test_every_form_of_the_vlan_says_the_same(link: VlanLink) -> None:
         assert part in interfaces
     files = networkd(link, "10-uplink.network")
     device = configparser.ConfigParser()
-    device.read_string(files["/etc/systemd/network/60-vswitch.netdev"])
+    device.read_string(files["/etc/systemd/network/00-vswitch.netdev"])
     assert (device["VLAN"]["Id"], device["NetDev"]["MTUBytes"]) == (str(link.vlan), str(MTU))
     network = configparser.ConfigParser()
-    network.read_string(files["/etc/systemd/network/60-vswitch.network"])
+    network.read_string(files["/etc/systemd/network/00-vswitch.network"])
     assert network["Route"]["Gateway"] == "10.77.2.1"
     assert files["/etc/systemd/network/10-uplink.network.d/60-vswitch.conf"] == f"[Network]\nVLAN={link.name}\n"
 

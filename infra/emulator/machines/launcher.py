@@ -36,7 +36,8 @@ class Launcher:
         self._enter()
         while True:
             code = self._boot()
-            if code != REBOOT or self.stopping:
+            # What comes next on a dedicated server is the emulator's to say: it starts a launcher anew.
+            if code != REBOOT or self.stopping or not self.spec["reboots"]:
                 break
             self.load()
         self.report("exited", code=code)
@@ -69,9 +70,9 @@ class Launcher:
             os.setns(file.fileno(), os.CLONE_NEWNET)
         os.unshare(os.CLONE_NEWNS)
         sh("mount", "--make-rprivate", "/")
-        root = self.folder / "root"
-        layers = f"lowerdir={self.spec['base']},upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
-        sh("mount", "-t", "overlay", "overlay", "-o", layers, str(root))
+        disk = self.spec["disk"]
+        layers = f"lowerdir={disk['base']},upperdir={disk['upper']},workdir={disk['work']}"
+        sh("mount", "-t", "overlay", "overlay", "-o", layers, str(self.folder / "root"))
 
     def _boot(self) -> int:
         self.boots += 1
@@ -144,7 +145,7 @@ def wire(init: int, interfaces: list[dict[str, Any]]) -> None:
     have = {link["ifname"]: link for link in listed if link.get("ifname")}
     wanted = {i["name"] for i in interfaces}
     for name in have:
-        if name.startswith("enp") and name not in wanted:
+        if name.startswith(("enp", "vlan")) and name not in wanted:
             sh(*inside, "link", "del", name)
     for interface in interfaces:
         name, outer = interface["name"], interface["outer"]
@@ -158,8 +159,10 @@ def wire(init: int, interfaces: list[dict[str, Any]]) -> None:
             peer = ["peer", "name", name, "address", interface["mac"], "mtu", interface["mtu"], "netns", str(init)]
             sh("ip", "link", "add", outer, "mtu", interface["mtu"], "type", "veth", *peer)
         sh("ip", "link", "set", outer, "master", interface["bridge"], "up")
+        if interface["isolated"]:
+            sh("ip", "link", "set", outer, "type", "bridge_slave", "isolated", "on")
         if not interface["managed"]:
-            continue  # its addresses are the host's own business (network-config of cloud-init)
+            continue  # its addresses are the host's own business
         sh(*inside, "link", "set", name, "up")
         infos = known["addr_info"] if known else []
         now = {f"{a['local']}/{a['prefixlen']}" for a in infos if a["family"] == "inet"}

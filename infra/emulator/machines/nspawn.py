@@ -1,26 +1,19 @@
 """Servers as systemd-nspawn hosts: an overlay over the shared image, an own cgroup, veth pairs to the bridges."""
 
 import asyncio
-import json
 import logging
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from infra.emulator.errors import EmulatorError, invalid
-from infra.emulator.machines import cgroups, image, launcher, network, seed
+from infra.emulator.machines import cgroups, image, network, seed
 from infra.emulator.machines.base import MachineInfo, MachineSpec, PrivateNetwork
-from infra.emulator.process import ProcessRef, read_ref, write_ref
+from infra.emulator.machines.supervised import Supervised, nspawn_argv
 
 log = logging.getLogger(__name__)
 
-# A second or two on a quiet machine; the limit is for one that does much else.
-BOOT_SECONDS = 90.0
 # program -> Debian package
 TOOLS = {
     "systemd-nspawn": "systemd-container",
@@ -53,9 +46,7 @@ class NspawnMachines:
         self.name = name
         self.folder = folder
         self.images = images
-        self._generation = time.time_ns()
-        # Launchers this daemon started, to be reaped when they end. Those of an earlier daemon are init's.
-        self._started: dict[int, subprocess.Popen[bytes]] = {}
+        self._hosts: dict[int, Supervised] = {}
 
     async def start(self) -> None:
         require_machine_tools()
@@ -94,61 +85,28 @@ class NspawnMachines:
     async def boot(self, spec: MachineSpec) -> None:
         if self.alive(spec.id):
             await self.reconfigure(spec)
-            return
-        await asyncio.to_thread(self._clear, spec.id)
-        await asyncio.to_thread(cgroups.make, self._cgroup(spec.id))
-        folder = self._home(spec.id)
-        (folder / "status.json").unlink(missing_ok=True)
-        generation = self._describe(spec)
-        with (folder / "console.log").open("ab") as console:
-            child = subprocess.Popen(  # noqa: ASYNC220 - returns at once; the launcher is not waited for
-                [sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                cwd="/",
-                start_new_session=True,
-            )
-        self._started[spec.id] = child
-        if ref := ProcessRef.of(child.pid):
-            write_ref(folder / "launcher.json", ref)
-        await self._until(spec, generation, child)
+        else:
+            await self._host(spec.id, spec.name).start(self._describe(spec))
 
     async def reconfigure(self, spec: MachineSpec) -> None:
-        generation = self._describe(spec)
-        ref = self._launcher(spec.id)
-        if ref is None:
-            raise EmulatorError(f"machine {spec.name} is not running")
-        ref.kill(signal.SIGHUP)
-        await self._until(spec, generation, None)
+        await self._host(spec.id, spec.name).reconfigure(self._describe(spec))
 
     async def shutdown(self, ident: int, grace: float) -> None:
-        if ref := self._launcher(ident):
-            ref.kill(signal.SIGTERM)
-            await asyncio.to_thread(ref.wait, grace)
-        await self.kill(ident)
+        await self._host(ident).shutdown(grace)
 
     async def kill(self, ident: int) -> None:
-        await asyncio.to_thread(self._clear, ident)
+        await self._host(ident).kill()
 
     async def delete(self, ident: int) -> None:
         await self.kill(ident)
-        folder = self._home(ident)
-        if folder.exists():
-            # Renamed first: an interrupted removal leaves no machine that looks whole.
-            doomed = folder.with_suffix(".gone")
-            if doomed.exists():
-                await asyncio.to_thread(shutil.rmtree, doomed)
-            folder.rename(doomed)
-            await asyncio.to_thread(shutil.rmtree, doomed)
+        await asyncio.to_thread(remove_tree, self._home(ident))
+        self._hosts.pop(ident, None)
 
     def alive(self, ident: int) -> bool:
-        if (child := self._started.get(ident)) and child.poll() is not None:
-            del self._started[ident]
-        return self._launcher(ident) is not None
+        return self._host(ident).alive()
 
     def info(self, ident: int) -> MachineInfo:
-        status = self._status(ident) if self.alive(ident) else {}
+        status = self._host(ident).status() if self.alive(ident) else {}
         return MachineInfo(pid=status.get("pid"), init_pid=status.get("init"), boots=status.get("boots", 0))
 
     def known(self) -> set[int]:
@@ -156,6 +114,11 @@ class NspawnMachines:
 
     def _home(self, ident: int) -> Path:
         return self.folder / str(ident)
+
+    def _host(self, ident: int, name: str = "") -> Supervised:
+        host = self._hosts.setdefault(ident, Supervised(self.name, self._home(ident), str(ident)))
+        host.label = name or host.label
+        return host
 
     def _base(self, spec: MachineSpec) -> Path:
         base = Path((self._home(spec.id) / "base").read_text().strip())
@@ -165,83 +128,25 @@ class NspawnMachines:
             )
         return base
 
-    def _cgroup(self, ident: int) -> Path:
-        return cgroups.instance(self.name) / str(ident)
-
-    def _launcher(self, ident: int) -> ProcessRef | None:
-        return read_ref(self._home(ident) / "launcher.json")
-
-    def _status(self, ident: int) -> dict[str, Any]:
-        try:
-            status: dict[str, Any] = json.loads((self._home(ident) / "status.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return status
-
-    def _clear(self, ident: int) -> None:
-        """No process of the machine, no cgroup."""
-        cgroups.kill(self._cgroup(ident))
-        cgroups.remove(self._cgroup(ident))
-        if child := self._started.pop(ident, None):
-            child.wait()
-        (self._home(ident) / "launcher.json").unlink(missing_ok=True)
-
-    async def _until(self, spec: MachineSpec, generation: int, child: "subprocess.Popen[bytes] | None") -> None:
-        """Until the launcher reports that it runs what was described."""
-        deadline = time.monotonic() + BOOT_SECONDS
-        while time.monotonic() < deadline:
-            status = self._status(spec.id)
-            if status.get("generation") == generation and status["state"] == "running":
-                if status["error"]:
-                    raise EmulatorError(f"machine {spec.name}: {status['error']}")
-                return
-            if (child and child.poll() is not None) or (child is None and not self.alive(spec.id)):
-                break
-            await asyncio.sleep(0.05)
-        raise EmulatorError(f"machine {spec.name} did not boot; the end of its console:\n{self._console(spec.id)}")
-
-    def _console(self, ident: int) -> str:
-        log = self._home(ident) / "console.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else "(nothing)"
-
-    def _describe(self, spec: MachineSpec) -> int:
-        """Write what the launcher is to run; returns the number by which its answer is recognised."""
-        self._generation += 1
-        folder = self._home(spec.id)
-        machine = f"bt-{self.name}-{spec.name}"[:64].rstrip("-.")
-        description = {
-            "generation": self._generation,
-            "cgroup": str(self._cgroup(spec.id)),
-            "netns": str(network.namespace_path(self.name)),
-            "base": str(self._base(spec)),
-            "argv": nspawn_argv(machine, folder / "root"),
-            "env": {"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+    def _describe(self, spec: MachineSpec) -> dict[str, Any]:
+        home = self._home(spec.id)
+        return {
+            "disk": {"base": str(self._base(spec)), "upper": str(home / "upper"), "work": str(home / "work")},
+            "argv": nspawn_argv(self.name, spec.name, home / "root"),
+            "reboots": True,
             "interfaces": interfaces(spec),
         }
-        scratch = folder / "machine.new"
-        scratch.write_text(json.dumps(description, indent=1))
-        scratch.replace(folder / "machine.json")
-        return self._generation
 
 
-def nspawn_argv(machine: str, root: Path) -> list[str]:
-    return [
-        "systemd-nspawn",
-        "--quiet",
-        "--boot",
-        f"--directory={root}",
-        f"--machine={machine}",
-        "--private-network",
-        # No machined, no scopes: PID 1 of this system need not be systemd, and the launcher keeps the cgroup.
-        "--register=no",
-        "--keep-unit",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-        "--console=pipe",
-        # mlockall of the engine. The kernel's limit on locked memory still holds.
-        "--capability=CAP_IPC_LOCK",
-    ]
+def remove_tree(folder: Path) -> None:
+    """Renamed first: an interrupted removal leaves no machine that looks whole."""
+    if not folder.exists():
+        return
+    doomed = folder.with_suffix(".gone")
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def interfaces(spec: MachineSpec) -> list[dict[str, Any]]:
@@ -255,6 +160,7 @@ def interfaces(spec: MachineSpec) -> list[dict[str, Any]]:
             "bridge": network.PUBLIC_BRIDGE,
             "addresses": [],
             "managed": False,
+            "isolated": False,
         }
     ]
     for at, nic in enumerate(spec.nics):
@@ -267,6 +173,7 @@ def interfaces(spec: MachineSpec) -> list[dict[str, Any]]:
                 "bridge": nic.bridge,
                 "addresses": list(nic.addresses),
                 "managed": True,
+                "isolated": False,
             }
         )
     return found

@@ -81,6 +81,8 @@ async def rack(request: web.Request) -> web.Response:
     server = account.rack(**{field: getattr(body, field) for field in Rack.model_fields})
     if body.hardware is None:
         server.hardware = hardware(body.product, server.number)
+    await account.machine(server).resume()
+    account.store.save()
     return web.json_response({"dedicated": render(account, server)}, status=201)
 
 

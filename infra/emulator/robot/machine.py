@@ -56,5 +56,14 @@ class DedicatedMachine(Protocol):
     def ssh(self) -> SshFace | None:
         """None while nothing answers."""
 
+    async def resume(self) -> None:
+        """After a start of the emulator, and when the server is racked: have run what should."""
+
+    async def look(self) -> None:
+        """Follow what the system has done by itself."""
+
+    async def close(self) -> None:
+        """The emulator ends; the machine stays."""
+
     async def remove(self) -> None:
         """Take the machine and its disks away. Nothing to remove is no error."""

@@ -97,6 +97,15 @@ class StateOnlyMachine:
         assert system is not None
         return SshFace("disk", system.hostname, state.boot_id, tuple(system.host_keys), tuple(system.authorized_keys))
 
+    async def resume(self) -> None:
+        pass
+
+    async def look(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     async def remove(self) -> None:
         self._server.machine.powered = False
 

@@ -16,7 +16,7 @@ VSWITCHES_MOST = 100
 MEMBER_SECONDS = 30.0
 
 
-def _ready(account: Account, member: Member) -> bool:
+def ready(account: Account, member: Member) -> bool:
     return member.ready_at is not None and account.clock() >= member.ready_at
 
 
@@ -27,7 +27,7 @@ def coupled(account: Account, vswitch: VSwitch) -> list[CloudNetworkRef]:
             id=network.id,
             ip=str(IPv4Network(subnet.ip_range).network_address),
             mask=IPv4Network(subnet.ip_range).prefixlen,
-            gateway=subnet.gateway,
+            gateway=str(IPv4Network(subnet.ip_range)[1]),
         )
         for network in account.store.db.networks.values()
         for subnet in network.subnets
@@ -52,7 +52,7 @@ def detail(account: Account, vswitch: VSwitch) -> dict[str, Any]:
             {
                 **ident(account.db.servers[member.server_number]),
                 # Documented as `in process`.
-                "status": "ready" if _ready(account, member) else "processing",
+                "status": "ready" if ready(account, member) else "processing",
             }
             for member in vswitch.members
         ],
@@ -61,7 +61,7 @@ def detail(account: Account, vswitch: VSwitch) -> dict[str, Any]:
     }
 
 
-def _expired(account: Account, vswitch: VSwitch) -> bool:
+def expired(account: Account, vswitch: VSwitch) -> bool:
     return vswitch.cancelled_at is not None and vswitch.cancelled_at <= account.today()
 
 
@@ -75,7 +75,7 @@ def _find(account: Account, call: Call) -> VSwitch:
 
 def _idle(account: Account, call: Call) -> VSwitch:
     vswitch = _find(account, call)
-    if not all(_ready(account, m) for m in vswitch.members):
+    if not all(ready(account, m) for m in vswitch.members):
         raise RobotRefusal(409, "VSWITCH_IN_PROCESS", "there is an update running, the vswitch cannot be changed")
     return vswitch
 
@@ -121,7 +121,7 @@ async def cancel(account: Account, call: Call) -> Any:
     if vswitch.cancelled_at:
         raise RobotRefusal(409, "CONFLICT", "the vswitch is already cancelled")
     vswitch.cancelled_at = when
-    if _expired(account, vswitch):
+    if expired(account, vswitch):
         vswitch.members = []
     return None
 

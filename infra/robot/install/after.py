@@ -8,11 +8,12 @@ from infra.robot.install.context import Context, Result
 from infra.robot.install.ports import Denied, NoLogin, Session, Silent, WrongKey
 from infra.robot.install.record import State
 from infra.robot.models import Firewall
-from infra.robot.vlan import MTU, ifupdown, netplan
+from infra.robot.vlan import MTU, files
 from infra.robot.vswitches import NotReady
 
 CROSS_TRIES = 6
 CROSS_SECONDS = 10.0
+ANSWER_TRIES, ANSWER_SECONDS = 12, 5.0
 
 
 def boot(context: Context) -> Result:
@@ -87,8 +88,11 @@ def _join(context: Context) -> str | None:
     except NotReady as error:
         return str(error)
     session = _must(context)
-    link = replace(on.link, parent=session.hardware().nic)
-    session.configure(netplan(link) if "ubuntu" in session.face.release.lower() else ifupdown(link))
+    facts = session.hardware()
+    if facts.network == "networkd" and not facts.network_file:
+        return f"no .network file of networkd is behind {facts.nic}, and its VLAN belongs there"
+    made = on.link.name in facts.links
+    session.configure(files(replace(on.link, parent=facts.nic), facts.network, facts.network_file, made=made))
     for attempt in range(CROSS_TRIES if on.peers else 0):
         if attempt:
             context.clock.sleep(CROSS_SECONDS)
@@ -122,11 +126,16 @@ def firewall(context: Context) -> Result:
         context.save()
 
     def answers() -> bool:
-        try:
-            context.session(record.host_keys)
-        except NoLogin:
-            return False
-        return True
+        # One login that fails says little: sshd itself turns an address away for a while after broken ones.
+        for attempt in range(ANSWER_TRIES):
+            if attempt:
+                context.clock.sleep(ANSWER_SECONDS)
+            try:
+                context.session(record.host_keys)
+            except NoLogin:
+                continue
+            return True
+        return False
 
     if wanted.firewall is not None:
         try:

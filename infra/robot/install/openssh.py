@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from infra.robot.errors import RobotError
 from infra.robot.install import scripts
@@ -163,7 +164,14 @@ def read_hardware(text: str) -> FoundHardware:
         nic=said.get("nic", ""),
         nic_driver=said.get("driver", ""),
         uefi=said.get("uefi") == "1",
+        network=_network(said.get("network")),
+        network_file=said.get("network_file", ""),
+        links=tuple(row[1].strip() for row in rows if row[0] == "link"),
     )
+
+
+def _network(said: str | None) -> Literal["netplan", "ifupdown", "networkd"]:
+    return "netplan" if said == "netplan" else "networkd" if said == "networkd" else "ifupdown"
 
 
 def read_found(text: str) -> list[FoundSystem]:

@@ -53,6 +53,10 @@ class FoundHardware:
     nic: str
     nic_driver: str
     uefi: bool
+    # Who configures the network there, and with networkd the .network file of that interface.
+    network: Literal["netplan", "ifupdown", "networkd"] = "ifupdown"
+    network_file: str = ""
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

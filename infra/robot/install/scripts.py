@@ -24,7 +24,17 @@ printf 'cpus\\t%s\\n' "$(nproc)"
 printf 'memory\\t%s\\n' "$(awk '/^MemTotal:/ {print $2 * 1024}' /proc/meminfo)"
 nic=$(ip -o route show default | awk '{for (i = 1; i < NF; i++) if ($i == "dev") {print $(i + 1); exit}}')
 printf 'nic\\t%s\\n' "$nic"
+for link in /sys/class/net/*; do printf 'link\\t%s\\n' "$(basename "$link")"; done
 printf 'driver\\t%s\\n' "$(basename "$(readlink "/sys/class/net/$nic/device/driver")" 2>/dev/null)"
+if command -v netplan >/dev/null && ls /etc/netplan/*.yaml >/dev/null 2>&1; then
+    printf 'network\\tnetplan\\n'
+elif command -v ifup >/dev/null && [ -f /etc/network/interfaces ]; then
+    printf 'network\\tifupdown\\n'
+else
+    printf 'network\\tnetworkd\\n'
+    file=$(networkctl --no-pager --lines=0 status "$nic" 2>/dev/null | sed -n 's/^ *Network File: *//p')
+    printf 'network_file\\t%s\\n' "$(basename "$file")"
+fi
 printf 'uefi\\t%s\\n' "$([ -d /sys/firmware/efi ] && echo 1 || echo 0)"
 lsblk -b -d -n -o NAME,TYPE,SIZE,ROTA,MODEL | while read -r name type size rota model; do
     [ "$type" = disk ] && printf 'disk\\t%s\\t%s\\t%s\\t%s\\n' "$name" "$size" "$rota" "$model"
@@ -169,13 +179,17 @@ exit 0
 """
 
 
+def _write(path: str, text: str) -> str:
+    # netplan wants its files to be root's alone; networkd reads its own as another user.
+    mode, name = "600" if path.startswith("/etc/netplan/") else "644", shlex.quote(path)
+    return f"""mkdir -p {shlex.quote(path.rpartition("/")[0])}
+printf %s {base64.b64encode(text.encode()).decode()} | base64 -d > {name}.new
+chmod {mode} {name}.new
+mv {name}.new {name}"""
+
+
 def configure(files: dict[str, str]) -> str:
-    writes = "\n".join(
-        f"mkdir -p {shlex.quote(path.rpartition('/')[0])}\n"
-        f"printf %s {base64.b64encode(text.encode()).decode()} | base64 -d > {shlex.quote(path)}.new\n"
-        f"chmod 600 {shlex.quote(path)}.new\nmv {shlex.quote(path)}.new {shlex.quote(path)}"
-        for path, text in files.items()
-    )
+    writes = "\n".join(_write(path, text) for path, text in files.items())
     return f"""
 set -e
 {writes}
