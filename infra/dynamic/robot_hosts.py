@@ -132,6 +132,11 @@ def let_go(site: str, props: dict[str, Any]) -> None:
             wall = wait_settled(to.robot, number, to.clock.sleep)
             if wall.status != "disabled":
                 to.robot.firewalls.clear(number)
+                if wait_settled(to.robot, number, to.clock.sleep).status == "in process":
+                    raise RobotError(
+                        f"{props['hostname']} (server {number})",
+                        "Robot still takes its firewall away after a minute: destroy it again, it goes on from here",
+                    )
         except NotFound:
             # The vSwitch or the server is gone already, and all of that with it.
             pass

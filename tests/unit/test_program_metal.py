@@ -20,11 +20,13 @@ from infra.dynamic import robot_hosts
 from infra.dynamic.metal_host import MetalHostProvider
 from infra.dynamic.robot_access import RobotAccess
 from infra.dynamic.vswitch import VSwitchProvider
+from infra.emulator.faults import FaultRule
 from infra.emulator.process import ProcessRef
 from infra.emulator.testing import ROBOT_LOGIN, Running, running_api
 from infra.metal import wanted
 from infra.robot.client import Robot
 from infra.robot.credentials import RobotLogin
+from infra.robot.errors import RobotError
 from infra.robot.install.context import Stopped
 from infra.robot.install.emulated import EmulatedConnect
 from infra.robot.install.machine import HurriedClock
@@ -185,6 +187,13 @@ def test_destroying_detaches_and_keeps_system_and_contract(site: Site) -> None:
     assert again.outs["host_key"] == made.outs["host_key"] and server.machine.boots == boots
     assert [m.server_number for m in site.api.account.db.vswitches[site.vswitch].members] == [321]
     assert site.api.account.db.servers[321].firewall.status == "active"
+
+
+def test_destroying_waits_for_the_firewall_and_says_so_where_it_never_ends(site: Site) -> None:
+    made = site.provider().create(site.props())
+    site.api.account.faults.add(FaultRule(kind="firewall-stuck", server=321, times=1))
+    with pytest.raises(RobotError, match=r"latency-1 \(server 321\): Robot still takes its firewall away"):
+        site.provider().delete("321", made.outs)
 
 
 def test_a_refresh_sees_what_was_changed_behind_pulumis_back(site: Site) -> None:
